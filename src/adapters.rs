@@ -1,0 +1,4 @@
+//! The handles as other crates want them.
+
+#[cfg(feature = "symphonia")]
+mod symphonia;

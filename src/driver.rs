@@ -1,0 +1,147 @@
+//! The contract between a store of bytes and the resource above it.
+//!
+//! A driver does raw I/O. What is there, who waits, and how it ends is the business of
+//! [`Resource`](crate::Resource). A driver of your own needs the seven required methods; through a resource it gets
+//! waits, cursors, lifecycle and observers.
+
+mod ring;
+
+pub(crate) use ring::Placed;
+pub use ring::{PREAMBLE_MAX, RingDriver, RingOptions};
+
+use crate::StorageResult;
+use rangemap::RangeSet;
+use std::{ops::Range, path::Path};
+
+/// Raw byte I/O. All methods take `&self`: a driver sees to its own interior mutability.
+///
+/// A [`Resource`](crate::Resource) calls the writing methods (`write_at`, `notify_write`, `commit`, `reactivate`) from
+/// one thread at a time, the others from any number.
+pub trait DriverIo: Send + Sync + 'static {
+    /// Makes the store final. `final_len` is its length, `None` if that is where the last byte written ends; the bytes
+    /// beyond are dropped.
+    ///
+    /// # Errors
+    /// If the store cannot be made final. The resource then fails with that reason.
+    fn commit(&self, final_len: Option<u64>) -> StorageResult<()>;
+
+    /// Called after `range` was written and published, before anybody is woken. Must not block.
+    fn notify_write(&self, _range: &Range<u64>) {}
+
+    /// The file behind the store, if there is one.
+    fn path(&self) -> Option<&Path>;
+
+    /// Opens the committed store for writing again.
+    ///
+    /// # Errors
+    /// If it cannot be. The resource then stays as it was.
+    fn reactivate(&self) -> StorageResult<()>;
+
+    /// Reads at `offset`, not beyond `effective_len` (the smaller of the final length and [`storage_len`](Self::storage_len)),
+    /// and returns how many bytes it put into `buf`.
+    ///
+    /// The resource asks only for bytes that are there, and checks [`valid_window`](Self::valid_window) again afterwards.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn read_at(&self, offset: u64, buf: &mut [u8], effective_len: u64) -> StorageResult<usize>;
+
+    /// The offset at which the store ends now. For a ring: the end of its window, not its capacity.
+    fn storage_len(&self) -> u64;
+
+    /// `true` if `range` is definitely there. A hint that spares the resource a lock; `false` means nothing.
+    fn try_fast_check(&self, _range: &Range<u64>) -> bool {
+        false
+    }
+
+    /// The offsets that can be read, for a store that forgets; `None` if all that is written is kept.
+    ///
+    /// Which of the two it is does not change over the life of a driver. With a window, the window says what is there,
+    /// and the resource keeps no account of its own. Its start never goes back.
+    fn valid_window(&self) -> Option<Range<u64>> {
+        None
+    }
+
+    /// How many bytes can be written at `offset` now; 0 makes a writer wait, looking again every few milliseconds.
+    fn room(&self, _offset: u64) -> u64 {
+        u64::MAX
+    }
+
+    /// Writes all of `data` at `offset`. `committed` says whether the resource is committed; a store that takes no
+    /// more bytes then answers [`StorageError::Committed`](crate::StorageError::Committed).
+    ///
+    /// # Errors
+    /// If not all could be written. The resource then fails with that reason.
+    fn write_at(&self, offset: u64, data: &[u8], committed: bool) -> StorageResult<()>;
+
+    /// Which of this crate's own drivers it is. Cannot be overridden elsewhere, since `Sealed` cannot be named there.
+    #[doc(hidden)]
+    fn concrete(&self, _: sealed::Sealed) -> sealed::Concrete<'_> {
+        sealed::Concrete::Foreign
+    }
+}
+
+/// How a driver is made from its options.
+pub trait Driver: DriverIo + Sized {
+    /// What it needs to know.
+    type Options: Send;
+
+    /// Opens or creates the store, and says what is in it.
+    ///
+    /// # Errors
+    /// If it can be neither opened nor created; nothing is left behind then.
+    fn open(options: Self::Options) -> StorageResult<(Self, DriverState)>;
+}
+
+/// Options that name their driver, so that `Resource::open(cancel, MyOptions { .. })` needs no annotation.
+///
+/// ```
+/// # use roundelay::*;
+/// # use std::{ops::Range, path::Path};
+/// # struct MyDriver; struct MyOptions;
+/// # impl DriverIo for MyDriver {
+/// #     fn commit(&self, _: Option<u64>) -> StorageResult<()> { Ok(()) }
+/// #     fn path(&self) -> Option<&Path> { None }
+/// #     fn reactivate(&self) -> StorageResult<()> { Ok(()) }
+/// #     fn read_at(&self, _: u64, _: &mut [u8], _: u64) -> StorageResult<usize> { Ok(0) }
+/// #     fn storage_len(&self) -> u64 { 0 }
+/// #     fn write_at(&self, _: u64, _: &[u8], _: bool) -> StorageResult<()> { Ok(()) }
+/// # }
+/// # impl Driver for MyDriver {
+/// #     type Options = MyOptions;
+/// #     fn open(_: MyOptions) -> StorageResult<(Self, DriverState)> { Ok((MyDriver, DriverState::default())) }
+/// # }
+/// impl OpenOptions for MyOptions { type Driver = MyDriver; }
+///
+/// let resource = Resource::open(CancelToken::new(), MyOptions)?;
+/// # Ok::<(), StorageError>(())
+/// ```
+pub trait OpenOptions: Send + Sized {
+    /// The driver that these options open.
+    type Driver: Driver<Options = Self>;
+}
+
+/// What a driver found when it was opened.
+#[derive(Clone, Debug, Default)]
+pub struct DriverState {
+    /// The length of the whole, if it is known.
+    pub final_len: Option<u64>,
+    /// What is there already. Not asked of a driver with a window.
+    pub available: RangeSet<u64>,
+    /// Whether it is complete.
+    pub is_committed: bool,
+}
+
+#[doc(hidden)]
+pub mod sealed {
+    /// Reachable as a type of an argument, but not nameable: the module is not exported.
+    #[derive(Clone, Copy, Debug)]
+    pub struct Sealed(pub(crate) ());
+
+    /// The drivers whose inside the handles know.
+    #[derive(Debug)]
+    pub enum Concrete<'a> {
+        Ring(&'a super::RingDriver),
+        Foreign,
+    }
+}

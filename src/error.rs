@@ -1,0 +1,340 @@
+//! Errors: rich ones for those who can wait, `Copy` ones for a callback.
+
+use std::{fmt, io, ops::Range, sync::Arc};
+
+/// A stretch of stream offsets, `start..end` in bytes. `Range<u64>`, but `Copy`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Span {
+    /// First offset inside.
+    pub start: u64,
+    /// First offset behind.
+    pub end: u64,
+}
+
+impl Span {
+    /// The number of bytes; 0 for an inverted span.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.end.saturating_sub(self.start)
+    }
+
+    /// Whether there is no byte inside.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether `offset` lies inside.
+    #[must_use]
+    pub fn contains(&self, offset: u64) -> bool {
+        self.start <= offset && offset < self.end
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}..{}", self.start, self.end)
+    }
+}
+
+impl From<Range<u64>> for Span {
+    fn from(range: Range<u64>) -> Self {
+        Self { start: range.start, end: range.end }
+    }
+}
+
+impl From<Span> for Range<u64> {
+    fn from(span: Span) -> Self {
+        span.start..span.end
+    }
+}
+
+/// Why a read that does not wait has no bytes. `Copy` and without text, so that a real-time callback can handle it.
+///
+/// None of these changes anything: the same read can be tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// Nobody has written the bytes yet. Try again later, or wait.
+    #[error("the bytes are not there yet")]
+    NotYet,
+    /// The bytes have left the window. `window` is what there was instead when this was found out.
+    #[error("the bytes were evicted; the window is {window}")]
+    Evicted {
+        /// The window at that moment.
+        window: Span,
+    },
+    /// The resource is committed and ends before these bytes.
+    #[error("the stream has ended")]
+    Ended,
+    /// The writer failed before it wrote these bytes; `status()` has the reason.
+    #[error("the writer failed before it wrote these bytes")]
+    Failed,
+    /// The resource was cancelled before these bytes were written.
+    #[error("cancelled before these bytes were written")]
+    Cancelled,
+}
+
+/// Result type of everything that may wait, allocate or do I/O.
+pub type StorageResult<T> = Result<T, StorageError>;
+
+/// Errors of storage operations.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// An operation on the backing store failed.
+    #[error("I/O failed: {0}")]
+    Io(#[from] io::Error),
+
+    /// The range ends before it starts.
+    #[error("invalid range {start}..{end}: it ends before it starts")]
+    InvalidRange {
+        /// First offset of the range.
+        start: u64,
+        /// The end that lies before it.
+        end: u64,
+    },
+
+    /// A write, or a final length, would go past [`MAX_OFFSET`](crate::MAX_OFFSET). Nothing was changed.
+    #[error("offset {offset} + {len} bytes is past the largest stream offset")]
+    OffsetOverflow {
+        /// Where the bytes were to go.
+        offset: u64,
+        /// How many there were.
+        len: u64,
+    },
+
+    /// A store cannot be made with these options.
+    #[error(transparent)]
+    InvalidOptions(#[from] InvalidOptions),
+
+    /// The memory could not be had. Nothing was changed.
+    #[error("out of memory: {bytes} bytes could not be allocated")]
+    OutOfMemory {
+        /// How much was asked for.
+        bytes: usize,
+    },
+
+    /// More bytes were asked for at once than the window can ever hold.
+    #[error("{requested} bytes were asked for at once, and the window holds {capacity}; ask for less")]
+    RangeTooLarge {
+        /// The length that was asked for.
+        requested: u64,
+        /// The capacity of the window.
+        capacity: u64,
+    },
+
+    /// The bytes have left the window and will not come back. Go on inside `window`.
+    #[error("offset {offset} was evicted; the window is {window}")]
+    Evicted {
+        /// The offset that was asked for.
+        offset: u64,
+        /// The window when this was found out.
+        window: Span,
+    },
+
+    /// The resource is committed: it takes no more bytes.
+    #[error("the resource is committed; call `reactivate` to write on")]
+    Committed,
+
+    /// The resource is still being written; only a committed or failed one can be reactivated.
+    #[error("the resource is active; commit or fail it first")]
+    Active,
+
+    /// The resource failed; this is the reason.
+    #[error("the resource failed: {0}")]
+    Failed(Arc<StorageError>),
+
+    /// The resource, or the token that it was opened with, was cancelled.
+    #[error("the operation was cancelled")]
+    Cancelled,
+
+    /// The wait was ended by its interrupter. Nothing was changed; the same call can be made again.
+    #[error("the wait was interrupted")]
+    Interrupted,
+
+    /// The timeout passed first. Nothing was changed; the same call can be made again.
+    #[error("the wait timed out")]
+    TimedOut,
+
+    /// There is a writer already. Drop that one first.
+    #[error("the resource has a writer already; there can be one at a time")]
+    WriterTaken,
+
+    /// The writer was dropped without `commit`.
+    #[error("the writer was dropped before it committed the resource")]
+    WriterDropped,
+
+    /// A commit would seal a hole. Nothing was changed: fill the hole, or commit at its start.
+    #[error("cannot commit: the bytes {hole} were never written")]
+    Hole {
+        /// The first stretch that is missing.
+        hole: Span,
+    },
+
+    /// A ring can be committed only where it ends. Nothing was changed.
+    #[error("cannot commit a ring at {final_len}: it ends at {end}")]
+    NotLiveEdge {
+        /// The length that was asked for.
+        final_len: u64,
+        /// Where the ring ends.
+        end: u64,
+    },
+
+    /// The bytes to pin are more than the preamble holds. The old preamble stays.
+    #[error("a preamble holds {max} bytes, and {len} were given")]
+    PreambleTooLarge {
+        /// How many were given.
+        len: usize,
+        /// How many fit.
+        max: usize,
+    },
+
+    /// A gate was asked for outside the window.
+    #[error("a gate cannot be placed at {offset}: the window is {window}")]
+    OutsideWindow {
+        /// Where the gate was to be.
+        offset: u64,
+        /// The window.
+        window: Span,
+    },
+
+    /// A seek to before the start of the stream, or relative to an end that is not known yet.
+    #[error("invalid seek: {0}")]
+    InvalidSeek(&'static str),
+
+    /// The operation needs more than this driver offers.
+    #[error("this driver cannot do that: {0}")]
+    Unsupported(&'static str),
+
+    /// A driver broke its contract. The bytes of this call cannot be trusted and were discarded.
+    #[error("the driver broke its contract: {0}")]
+    Driver(&'static str),
+
+    /// A reason in the words of whoever failed the resource.
+    #[error("{0}")]
+    Other(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Options with which no store can be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidOptions {
+    /// A ring of no bytes holds nothing.
+    #[error("a ring of capacity 0 holds nothing; give at least 1 byte")]
+    ZeroCapacity,
+    /// More than an allocation can have.
+    #[error("a capacity of {0} bytes is more than an allocation can have")]
+    CapacityTooLarge(u64),
+    /// The stream would start past the largest offset.
+    #[error("a stream cannot start at {0}: that is past the largest stream offset")]
+    StartTooLarge(u64),
+    /// No channels, or a frame larger than any format has.
+    #[error("{0} channels: give 1 to 1024")]
+    Channels(usize),
+    /// A rate of nothing.
+    #[error("a sample rate of {0} Hz: give 1 to 10,000,000")]
+    Rate(u32),
+    /// No frames of room.
+    #[error("a capacity of 0 frames holds nothing; give at least 1 frame")]
+    ZeroFrames,
+}
+
+impl StorageError {
+    /// A failure in the caller's own words or error type.
+    ///
+    /// ```
+    /// use roundelay::StorageError;
+    /// assert_eq!(StorageError::other("the station went away").to_string(), "the station went away");
+    /// ```
+    #[must_use]
+    pub fn other(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Other(reason.into())
+    }
+
+    /// The kind under which this error travels through `std::io`.
+    ///
+    /// Never [`io::ErrorKind::Interrupted`]: `read_exact` and its like answer that by trying again, and an
+    /// interrupted wait would go on.
+    fn io_kind(&self) -> io::ErrorKind {
+        match self {
+            Self::Io(error) => error.kind(),
+            Self::Failed(reason) => reason.io_kind(),
+            Self::TimedOut => io::ErrorKind::TimedOut,
+            Self::Cancelled => io::ErrorKind::ConnectionAborted,
+            Self::WriterDropped => io::ErrorKind::BrokenPipe,
+            Self::OutOfMemory { .. } => io::ErrorKind::OutOfMemory,
+            Self::Unsupported(_) => io::ErrorKind::Unsupported,
+            Self::InvalidRange { .. }
+            | Self::InvalidSeek(_)
+            | Self::InvalidOptions(_)
+            | Self::OffsetOverflow { .. }
+            | Self::RangeTooLarge { .. } => io::ErrorKind::InvalidInput,
+            _ => io::ErrorKind::Other,
+        }
+    }
+}
+
+/// The error stays inside: `io::Error::get_ref` and `downcast` find it.
+impl From<StorageError> for io::Error {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Io(error) => error,
+            error => Self::new(error.io_kind(), error),
+        }
+    }
+}
+
+/// How a wait for a range ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WaitOutcome {
+    /// The range can be read, as far as the resource goes.
+    Ready,
+    /// The resource is committed, and the range starts at or behind its end.
+    Eof,
+    /// An [`Interrupter`](crate::Interrupter) ended the wait.
+    Interrupted,
+    /// The timeout passed first.
+    TimedOut,
+}
+
+/// The state of a resource.
+#[derive(Clone, Debug)]
+pub enum ResourceStatus {
+    /// It is being written.
+    Active,
+    /// It is complete.
+    Committed {
+        /// Where it ends, in bytes from the start of the stream.
+        final_len: u64,
+    },
+    /// It will never be complete. What was written before stays readable.
+    Failed(Arc<StorageError>),
+    /// It was cancelled before it was committed or failed.
+    Cancelled,
+}
+
+impl PartialEq for ResourceStatus {
+    /// Two failures are equal if they are one and the same failure.
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Active, Self::Active) | (Self::Cancelled, Self::Cancelled) => true,
+            (Self::Committed { final_len: a }, Self::Committed { final_len: b }) => a == b,
+            (Self::Failed(a), Self::Failed(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for ResourceStatus {}
+
+impl fmt::Display for ResourceStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Active => f.write_str("active"),
+            Self::Committed { final_len } => write!(f, "committed, {final_len} bytes"),
+            Self::Failed(reason) => write!(f, "failed: {reason}"),
+            Self::Cancelled => f.write_str("cancelled"),
+        }
+    }
+}

@@ -1,0 +1,471 @@
+//! Gates: positions that hold the writer back.
+//!
+//! The writer mints every gate itself and keeps their positions, so that there is no race between a gate that arrives
+//! and a writer that evicts. It caches the slowest position and looks again only when that is not enough:
+//!
+//! ```text
+//!   writer, about to evict below ns              gate, done with the bytes below p
+//!     ns ≤ limit, or                               (last read of them)
+//!     limit = min over gates of                    position.store(p, Release)             [gate]
+//!        max(position.load(Acquire), base)  [gate]
+//!     start.store(ns) …, see the window
+//! ```
+//!
+//! `base` is where the last discontinuity began: a gate that had drained to before it, and does not know of it yet, does
+//! not hold the writer. Checked by `loom-tests/models/src/gate.rs`.
+
+use crate::{
+    Interrupter, Publication, ReadError, StorageError, StorageResult,
+    driver::RingDriver,
+    lifecycle::Stage,
+    resource::{Edge, State},
+    sync::{AtomicU64, CachePadded, Deadline, Ordering::*},
+    wait::{Interrupts, Look, Patience, WaitTable, Waited},
+    window::Window,
+};
+use std::{
+    io::{self, BufRead, Read},
+    sync::Arc,
+    time::Duration,
+};
+
+/// The position of a gate that was dropped: above every offset.
+const GONE: u64 = u64::MAX;
+
+/// A gate's position, on a cache line of its own: one side stores it, the other loads it.
+#[derive(Debug)]
+pub struct GatePosition(CachePadded<AtomicU64>);
+
+impl GatePosition {
+    fn publish(&self, position: u64) {
+        // [gate] Release: the gate's last reads below `position` come before. Pairs with the Acquire in `refresh`.
+        self.0.store(position, Release);
+    }
+}
+
+/// The writer's account of its gates.
+#[derive(Debug)]
+pub struct Gates {
+    positions: Vec<Arc<GatePosition>>,
+    /// The slowest position when last looked; may be stale, and then it is too low.
+    limit: u64,
+    /// Where the last discontinuity began.
+    base: u64,
+    /// Where the writer sleeps, until a gate releases the byte that it needs.
+    room: Arc<WaitTable<1>>,
+}
+
+impl Gates {
+    pub fn new(room: Arc<WaitTable<1>>) -> Self {
+        Self { positions: Vec::new(), limit: GONE, base: 0, room }
+    }
+
+    /// How many bytes may be written at the live edge, looking again if `wanted` are not known to fit.
+    #[inline]
+    pub fn room(&mut self, window: &Window, wanted: u64) -> u64 {
+        let end = window.written_to();
+        let room = |limit: u64| limit.saturating_add(window.capacity()).saturating_sub(end);
+        if room(self.limit) < wanted {
+            self.refresh();
+        }
+        room(self.limit)
+    }
+
+    /// Whether all gates have passed `byte`.
+    pub fn passed(&mut self, byte: u64) -> bool {
+        if self.limit <= byte {
+            self.refresh();
+        }
+        self.limit > byte
+    }
+
+    /// Looks at all positions. Frees nothing: a real-time writer comes here.
+    fn refresh(&mut self) {
+        let base = self.base;
+        // [gate] Acquire: a gate's reads below its position come before our writes there. Pairs with the Release in
+        // `publish`.
+        let positions = self.positions.iter().map(|gate| gate.0.load(Acquire).max(base));
+        self.limit = positions.min().unwrap_or(GONE);
+    }
+
+    /// A discontinuity: every gate had drained, and the window goes on at `at`.
+    pub fn jumped(&mut self, at: u64) {
+        self.base = at;
+        self.refresh();
+    }
+
+    /// A new gate at `at`, which lies inside the window now.
+    pub fn mint(&mut self, at: u64) -> Arc<GatePosition> {
+        // Relaxed: a gate that is gone stays gone; whether it is seen now or later decides nothing.
+        self.positions.retain(|gate| gate.0.load(Relaxed) != GONE);
+        let gate = Arc::new(GatePosition(CachePadded::new(AtomicU64::new(at))));
+        self.positions.push(gate.clone());
+        self.limit = self.limit.min(at);
+        gate
+    }
+
+    /// Blocks until all gates have passed `byte`, or `stop` finds a reason to give up.
+    pub fn wait<T>(
+        &mut self,
+        byte: u64,
+        patience: &Patience<'_>,
+        mut stop: impl FnMut() -> Option<T>,
+    ) -> Waited<Result<(), T>> {
+        let room = self.room.clone();
+        room.wait(patience, || match stop() {
+            Some(reason) => Look::Done(Err(reason)),
+            None if self.passed(byte) => Look::Done(Ok(())),
+            None => Look::Missing(byte),
+        })
+    }
+
+    /// How far the slowest gate is behind the live edge; 0 without gates.
+    pub fn lag(&mut self, window: &Window) -> u64 {
+        self.refresh();
+        window.written_to().saturating_sub(self.limit)
+    }
+}
+
+/// Reads a ring from a position on, in order, and holds the writer back: it never writes where this gate has yet to
+/// read. Minted by [`Writer::gate`](crate::Writer::gate).
+///
+/// Since nobody can write there, a gate lends the bytes in place ([`slices`](Self::slices), or
+/// [`BufRead`](std::io::BufRead)). It moves forward only, and it holds the writer for as long as it is kept: drop a
+/// gate that is not read. A gate that is leaked holds the writer for ever.
+///
+/// ```
+/// use roundelay::{CancelToken, Resource, RingOptions};
+/// let ring = Resource::open(CancelToken::new(), RingOptions::new(8))?;
+/// let mut writer = ring.writer()?;
+/// let mut gate = writer.gate();
+/// assert_eq!(writer.try_append(b"hello, world")?, 8); // no further than the gate allows
+/// let slices = gate.slices()?;
+/// assert_eq!(slices.first(), b"hello, w");
+/// slices.consume(5);
+/// assert_eq!(writer.try_append(b"orld")?, 4);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Real-time
+/// [`slices`](Self::slices), [`try_read`](Self::try_read) and [`Slices::consume`] are wait-free; they never allocate,
+/// free or lock. They enter the kernel only to wake a writer that sleeps for room, and not at all with
+/// [`Publication::Silent`].
+pub struct Gate {
+    state: Arc<State<RingDriver>>,
+    published: Arc<GatePosition>,
+    /// The next byte to read. Always in sync with `published`: the gate publishes whatever it gives up.
+    position: u64,
+    /// The live edge when last looked; may be stale, and then it is too low.
+    known_end: u64,
+    publication: Publication,
+    interrupts: Interrupts,
+    discontinuities: u64,
+}
+
+impl Gate {
+    pub(crate) fn new(state: Arc<State<RingDriver>>, published: Arc<GatePosition>, position: u64) -> Self {
+        Self {
+            state,
+            published,
+            position,
+            known_end: position,
+            publication: Publication::Notify,
+            interrupts: Interrupts::new(),
+            discontinuities: 0,
+        }
+    }
+
+    /// The next byte to read, as a stream offset.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// How far the live edge is ahead, in bytes.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
+    #[must_use]
+    pub fn lag(&self) -> u64 {
+        self.state.live_edge().saturating_sub(self.position)
+    }
+
+    /// How often the stream jumped ahead under this gate. No byte is lost by that: what was skipped was never written.
+    #[must_use]
+    pub fn discontinuities(&self) -> u64 {
+        self.discontinuities
+    }
+
+    /// Says whether advancing wakes a writer that sleeps for room. The default is to wake it; a gate on a real-time
+    /// thread is silent, and the writer then looks again at the given pace.
+    ///
+    /// # Real-time
+    /// Not for a callback: a writer that sleeps already is woken once, to learn of it.
+    pub fn set_publication(&mut self, publication: Publication) {
+        if let Publication::Silent { pace } = publication {
+            self.state.room.go_silent(pace);
+        }
+        self.publication = publication;
+    }
+
+    /// Ends the waits of this gate from another thread.
+    #[must_use]
+    pub fn interrupter(&self) -> Interrupter {
+        self.interrupts.interrupter(self.state.clone())
+    }
+
+    /// Looks at the live edge again. A discontinuity moves the gate to where the window goes on.
+    fn refresh(&mut self) -> Edge {
+        let edge = self.edge();
+        self.adopt(&edge);
+        edge
+    }
+
+    fn edge(&self) -> Edge {
+        // A gate belongs to a ring, always.
+        self.state.edge(&self.state.driver)
+    }
+
+    fn adopt(&mut self, edge: &Edge) {
+        // Only a jump takes the start past a gate, and only once the gate has read all that was before.
+        if self.position < edge.start {
+            self.discontinuities += 1;
+            self.move_to(edge.start);
+        }
+        self.known_end = edge.end.max(self.position);
+    }
+
+    /// Gives up the bytes below `position`.
+    fn move_to(&mut self, position: u64) {
+        let released = self.position..position;
+        self.position = position;
+        self.published.publish(position);
+        if self.publication == Publication::Notify {
+            self.state.room.notify(released);
+        }
+    }
+
+    /// All the bytes that there are, in place.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
+    ///
+    /// # Errors
+    /// [`ReadError::NotYet`], or [`Ended`](ReadError::Ended), [`Failed`](ReadError::Failed),
+    /// [`Cancelled`](ReadError::Cancelled) once all that was written is consumed. Nothing is changed.
+    pub fn slices(&mut self) -> Result<Slices<'_>, ReadError> {
+        let edge = self.refresh();
+        if self.known_end == self.position {
+            return Err(match edge.stage {
+                Stage::Active => ReadError::NotYet,
+                Stage::Committed(_) => ReadError::Ended,
+                Stage::Failed => ReadError::Failed,
+                Stage::Cancelled => ReadError::Cancelled,
+            });
+        }
+        Ok(Slices { gate: self })
+    }
+
+    /// The bytes from the position to the known end.
+    #[allow(unsafe_code)]
+    fn lent(&self) -> (&[u8], &[u8]) {
+        let window = self.state.driver.window();
+        let len = (self.known_end - self.position).min(window.capacity()) as usize;
+        // SAFETY:
+        // - `known_end` came from `Window::end`, at most clipped, and `len` is at most the capacity;
+        // - the only writer of a ring inside a resource is its `Writer`, which asks `Gates` before every write and
+        //   goes no further than this gate's published position + capacity; a later writer inherits the gates. The
+        //   position does not move while the slices live: they borrow the gate, and moving it takes `&mut`.
+        unsafe { window.lend(self.position, len) }
+    }
+
+    /// Copies what there is, at least a byte, and gives it up. 0 only at the end of a committed resource or for an
+    /// empty buffer.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees or locks; enters the kernel as said above.
+    ///
+    /// # Errors
+    /// As [`slices`](Self::slices), but the end is `Ok(0)`.
+    pub fn try_read(&mut self, buf: &mut [u8]) -> Result<usize, ReadError> {
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        let slices = match self.slices() {
+            Ok(slices) => slices,
+            Err(ReadError::Ended) => return Ok(0),
+            Err(error) => return Err(error),
+        };
+        let (first, second) = slices.as_slices();
+        let head = first.len().min(buf.len());
+        let tail = second.len().min(buf.len() - head);
+        buf[..head].copy_from_slice(&first[..head]);
+        buf[head..head + tail].copy_from_slice(&second[..tail]);
+        slices.consume(head + tail);
+        Ok(head + tail)
+    }
+
+    /// Blocks until there are `at_least` bytes, and lends all that there are. There are fewer only if no more can come
+    /// at this place: the stream ended or jumps ahead here.
+    ///
+    /// # Real-time
+    /// Blocking. Not for a callback.
+    ///
+    /// # Errors
+    /// [`StorageError::RangeTooLarge`] if the ring cannot hold that many; [`Interrupted`](StorageError::Interrupted);
+    /// [`Failed`](StorageError::Failed) or [`Cancelled`](StorageError::Cancelled) if there are fewer bytes and that is
+    /// why. Nothing is changed. At the end of a committed resource the slices are empty.
+    pub fn wait(&mut self, at_least: usize) -> StorageResult<Slices<'_>> {
+        self.wait_for(at_least, None)
+    }
+
+    /// As [`wait`](Self::wait), at most for `timeout`.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait), and [`StorageError::TimedOut`].
+    pub fn wait_timeout(&mut self, at_least: usize, timeout: Duration) -> StorageResult<Slices<'_>> {
+        self.wait_for(at_least, Some(&Deadline::after(timeout)))
+    }
+
+    fn wait_for(&mut self, at_least: usize, deadline: Option<&Deadline>) -> StorageResult<Slices<'_>> {
+        let capacity = self.state.driver.capacity();
+        if at_least as u64 > capacity {
+            return Err(StorageError::RangeTooLarge { requested: at_least as u64, capacity });
+        }
+        let patience = Patience { deadline, interrupts: Some(&self.interrupts) };
+        let found = match self.state.waits.wait(&patience, || self.look(at_least as u64)) {
+            Waited::Done(found) => found,
+            Waited::Interrupted => return Err(StorageError::Interrupted),
+            Waited::TimedOut => return Err(StorageError::TimedOut),
+        };
+        let edge = found?;
+        self.adopt(&edge);
+        Ok(Slices { gate: self })
+    }
+
+    fn look(&self, at_least: u64) -> Look<StorageResult<Edge>> {
+        // The gap before the edge: it is withdrawn after the jump, so that a gap that is seen withdrawn comes with the
+        // window that it led to.
+        let gap = self.state.gap();
+        let edge = self.edge();
+        let position = self.position.max(edge.start);
+        let target = position.saturating_add(at_least);
+        if edge.end >= target {
+            return Look::Done(Ok(edge));
+        }
+        // At the gap itself there is nothing left to return: what follows it is waited for.
+        if position < gap && gap < target && edge.end > position {
+            return Look::Done(Ok(edge));
+        }
+        match edge.stage {
+            Stage::Active => Look::Missing(target - 1),
+            Stage::Committed(_) => Look::Done(Ok(edge)),
+            stage => Look::Done(Err(self.state.life.error(stage))),
+        }
+    }
+}
+
+/// Gives the writer the room that this gate held.
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.published.publish(GONE);
+        self.state.room.notify(self.position..u64::MAX);
+    }
+}
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gate")
+            .field("position", &self.position)
+            .field("publication", &self.publication)
+            .field("discontinuities", &self.discontinuities)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Blocks for at least a byte; 0 only at the end of a committed resource.
+impl Read for Gate {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        self.wait(1)?;
+        match self.try_read(buf) {
+            Ok(n) => Ok(n),
+            Err(error) => Err(self.state.read_error(error, self.position).into()),
+        }
+    }
+}
+
+/// Lends the ring's own memory: nothing is copied.
+impl BufRead for Gate {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.wait(1)?;
+        Ok(self.lent().0)
+    }
+
+    fn consume(&mut self, n: usize) {
+        let there = self.known_end - self.position;
+        self.move_to(self.position + there.min(n as u64));
+    }
+}
+
+/// Bytes of the ring in place, lent by a [`Gate`]: two pieces, of which the second is empty unless they wrap around.
+///
+/// Dropping them gives nothing up; [`consume`](Self::consume) does.
+#[derive(Debug)]
+pub struct Slices<'a> {
+    gate: &'a mut Gate,
+}
+
+impl Slices<'_> {
+    /// The stream offset of the first byte.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.gate.position
+    }
+
+    /// How many bytes there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        let (first, second) = self.as_slices();
+        first.len() + second.len()
+    }
+
+    /// Whether there are none, which is so only after a [`Gate::wait`] at the end of the stream.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Both pieces.
+    #[must_use]
+    pub fn as_slices(&self) -> (&[u8], &[u8]) {
+        self.gate.lent()
+    }
+
+    /// The first piece.
+    #[must_use]
+    pub fn first(&self) -> &[u8] {
+        self.as_slices().0
+    }
+
+    /// The second piece.
+    #[must_use]
+    pub fn second(&self) -> &[u8] {
+        self.as_slices().1
+    }
+
+    /// Gives up the first `n` bytes: the writer may write there.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees or locks. Wakes a writer that sleeps for room, unless the gate is
+    /// [`Publication::Silent`].
+    ///
+    /// # Panics
+    /// If there are fewer than `n`.
+    pub fn consume(self, n: usize) {
+        assert!(n <= self.len(), "{n} bytes cannot be consumed: {} are lent", self.len());
+        self.gate.move_to(self.gate.position + n as u64);
+    }
+}

@@ -1,0 +1,221 @@
+//! Reading anywhere.
+
+use crate::{
+    Cursor, DriverIo, Interrupter, OnLap, ReadError, ResourceStatus, Span, StorageResult, WaitOutcome,
+    driver::RingDriver,
+    resource::{Shared, State},
+    sync::{Deadline, Tally},
+    wait::{Interrupts, Patience},
+};
+use rangemap::RangeSet;
+use std::{ops::Range, path::Path, sync::Arc, time::Duration};
+
+/// Reads a resource anywhere, and never holds the writer back.
+///
+/// Clone it freely; give each thread that waits a clone of its own, since an [`Interrupter`] ends the waits of one
+/// handle.
+///
+/// # Real-time
+/// Over a ring, every method that does not say otherwise is wait-free; none of those allocates, frees, locks or enters
+/// the kernel.
+pub struct Reader<D: DriverIo> {
+    shared: Arc<Shared<D>>,
+    pub(crate) state: Arc<State<D>>,
+    pub(crate) interrupts: Interrupts,
+    evictions: Tally,
+}
+
+/// The clone has interrupters and counts of its own.
+impl<D: DriverIo> Clone for Reader<D> {
+    fn clone(&self) -> Self {
+        Self::new(self.shared.clone(), self.state.clone())
+    }
+}
+
+impl<D: DriverIo> std::fmt::Debug for Reader<D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader").field("status", &self.status()).finish_non_exhaustive()
+    }
+}
+
+impl<D: DriverIo> Reader<D> {
+    pub(crate) fn new(shared: Arc<Shared<D>>, state: Arc<State<D>>) -> Self {
+        Self { shared, state, interrupts: Interrupts::new(), evictions: Tally::default() }
+    }
+
+    /// Reads what there is at `offset` without waiting: at least a byte, and as many as fit or are there without a gap.
+    /// 0 only at the end of a committed resource or for an empty buffer.
+    ///
+    /// # Errors
+    /// [`ReadError::NotYet`]; [`Evicted`](ReadError::Evicted), and `buf` then holds no data;
+    /// [`Failed`](ReadError::Failed) or [`Cancelled`](ReadError::Cancelled) if that is why the bytes are not there.
+    #[inline]
+    pub fn try_read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize, ReadError> {
+        // No end is known beforehand: a reader keeps no position to know one by.
+        let result = self.state.read(offset, buf, &mut 0);
+        if let Err(ReadError::Evicted { .. }) = result {
+            self.evictions.add(1);
+        }
+        result
+    }
+
+    /// Reads at `offset`, and blocks for at least a byte. 0 only at the end of a committed resource or for an empty
+    /// buffer.
+    ///
+    /// # Real-time
+    /// Blocking. Not for a callback.
+    ///
+    /// # Errors
+    /// [`StorageError::Evicted`](crate::StorageError::Evicted), and `buf` then holds no data;
+    /// [`Failed`](crate::StorageError::Failed) or [`Cancelled`](crate::StorageError::Cancelled) if that is why the bytes
+    /// will never be there; [`Interrupted`](crate::StorageError::Interrupted).
+    pub fn read_at(&self, offset: u64, buf: &mut [u8]) -> StorageResult<usize> {
+        self.read_before(offset, buf, None)
+    }
+
+    /// As [`read_at`](Self::read_at), at most for `timeout`.
+    ///
+    /// # Real-time
+    /// Blocking. Not for a callback.
+    ///
+    /// # Errors
+    /// As [`read_at`](Self::read_at), and [`StorageError::TimedOut`](crate::StorageError::TimedOut).
+    pub fn read_at_timeout(&self, offset: u64, buf: &mut [u8], timeout: Duration) -> StorageResult<usize> {
+        self.read_before(offset, buf, Some(&Deadline::after(timeout)))
+    }
+
+    fn read_before(&self, offset: u64, buf: &mut [u8], deadline: Option<&Deadline>) -> StorageResult<usize> {
+        loop {
+            match self.try_read_at(offset, buf) {
+                Ok(n) => return Ok(n),
+                Err(ReadError::NotYet) => self.state.wait_byte(offset, &self.patience(deadline))?,
+                Err(error) => return Err(self.state.read_error(error, offset)),
+            }
+        }
+    }
+
+    fn patience<'a>(&'a self, deadline: Option<&'a Deadline>) -> Patience<'a> {
+        Patience { deadline, interrupts: Some(&self.interrupts) }
+    }
+
+    /// Blocks until all of `range` can be read, or as much of it as a committed resource has. Ready at once for an
+    /// empty range.
+    ///
+    /// # Real-time
+    /// Blocking. Not for a callback.
+    ///
+    /// # Errors
+    /// A wait that cannot succeed ends at once with the reason: [`StorageError::Evicted`](crate::StorageError::Evicted),
+    /// [`RangeTooLarge`](crate::StorageError::RangeTooLarge) if it is wider than the ring,
+    /// [`Failed`](crate::StorageError::Failed), [`Cancelled`](crate::StorageError::Cancelled),
+    /// [`InvalidRange`](crate::StorageError::InvalidRange).
+    pub fn wait_range(&self, range: Range<u64>) -> StorageResult<WaitOutcome> {
+        self.state.wait_range(range, &self.patience(None))
+    }
+
+    /// As [`wait_range`](Self::wait_range), at most for `timeout`; with a timeout of zero it only looks.
+    ///
+    /// # Real-time
+    /// Blocking. Not for a callback.
+    ///
+    /// # Errors
+    /// As [`wait_range`](Self::wait_range).
+    pub fn wait_range_timeout(&self, range: Range<u64>, timeout: Duration) -> StorageResult<WaitOutcome> {
+        self.state.wait_range(range, &self.patience(Some(&Deadline::after(timeout))))
+    }
+
+    /// Ends the waits of this handle (not of its clones) from another thread.
+    #[must_use]
+    pub fn interrupter(&self) -> Interrupter {
+        self.interrupts.interrupter(self.state.clone())
+    }
+
+    /// Whether all of `range` can be read now. An empty range always can.
+    #[must_use]
+    pub fn contains_range(&self, range: Range<u64>) -> bool {
+        self.state.contains(&range)
+    }
+
+    /// What can be read now.
+    ///
+    /// # Real-time
+    /// Allocates. Not for a callback; there is [`valid_window`](Self::valid_window).
+    #[must_use]
+    pub fn available(&self) -> RangeSet<u64> {
+        self.state.available()
+    }
+
+    /// The window, of a store that forgets; `None` of one that keeps everything. The bytes inside were all there at one
+    /// moment; by now some may be evicted.
+    #[must_use]
+    pub fn valid_window(&self) -> Option<Span> {
+        self.state.window()
+    }
+
+    /// The live edge: where the last byte that is there ends.
+    #[must_use]
+    pub fn live_edge(&self) -> u64 {
+        self.state.live_edge()
+    }
+
+    /// The length of a committed resource.
+    #[must_use]
+    pub fn final_len(&self) -> Option<u64> {
+        match self.state.life.stage() {
+            crate::lifecycle::Stage::Committed(final_len) => Some(final_len),
+            _ => None,
+        }
+    }
+
+    /// Whether it is still being written, and if not, why not.
+    #[must_use]
+    pub fn status(&self) -> ResourceStatus {
+        self.state.life.status()
+    }
+
+    /// The file behind it, if there is one.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        self.state.driver.path()
+    }
+
+    /// How many reads of this handle came too late.
+    #[must_use]
+    pub fn evictions(&self) -> u64 {
+        self.evictions.get()
+    }
+
+    /// Goes over to the newest generation of the resource; says whether there was a newer one.
+    ///
+    /// # Real-time
+    /// Blocking (a short lock). Not for a callback.
+    pub fn refresh(&mut self) -> bool {
+        let current = self.shared.current();
+        let newer = !Arc::ptr_eq(&current, &self.state);
+        self.state = current;
+        newer
+    }
+
+    /// A cursor at the oldest byte there is, in place of this handle.
+    #[must_use]
+    pub fn into_cursor(self, on_lap: OnLap) -> Cursor<D> {
+        Cursor::new(self, on_lap)
+    }
+}
+
+impl Reader<RingDriver> {
+    /// The headers that the writer pinned beside the window; empty if none.
+    ///
+    /// # Real-time
+    /// Blocking (a short lock that no read takes). Not for a callback.
+    #[must_use]
+    pub fn preamble(&self) -> Arc<[u8]> {
+        self.state.driver.preamble()
+    }
+
+    /// How many bytes the ring holds.
+    #[must_use]
+    pub fn capacity(&self) -> u64 {
+        self.state.driver.capacity()
+    }
+}

@@ -1,0 +1,772 @@
+//! The state machine over a driver: what is there, who waits for what, how it ends.
+
+use crate::{
+    AvailabilityObserver, CancelToken, Cursor, Driver, DriverIo, OnLap, OpenOptions, ReadError, Reader, ResourceStatus,
+    Span, StorageError, StorageResult, WaitOutcome, Writer,
+    cancel::OnCancel,
+    coverage::Coverage,
+    driver::{
+        DriverState, RingDriver,
+        sealed::{Concrete, Sealed},
+    },
+    gate::Gates,
+    lifecycle::{Life, Stage},
+    sync::{AtomicU64, CachePadded, Ordering::*, fence},
+    wait::{Look, Patience, WaitTable, Waited, WakeAll},
+};
+use rangemap::RangeSet;
+use std::{
+    ops::Range,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
+
+/// A stream of bytes over a driver: one writer, any number of readers.
+///
+/// The resource itself neither reads nor writes; it hands out the handles that do. Cloning it is cheap, and all clones
+/// are the same resource.
+///
+/// | handle | what for | made by |
+/// |---|---|---|
+/// | [`Writer`] | writes; one at a time | [`writer`](Self::writer) |
+/// | [`Reader`] | reads anywhere | [`reader`](Self::reader) |
+/// | [`Cursor`] | reads on from a position, and may be lapped | [`cursor`](Self::cursor) |
+/// | [`Gate`](crate::Gate) | reads on, and holds the writer back | [`Writer::gate`] |
+///
+/// ```
+/// use roundelay::{CancelToken, Resource, RingOptions};
+/// use std::io::{Read, Write};
+///
+/// let ring = Resource::open(CancelToken::new(), RingOptions::new(16))?;
+/// let (mut writer, mut cursor) = (ring.writer()?, ring.cursor(Default::default()));
+/// let thread = std::thread::spawn(move || -> std::io::Result<()> {
+///     writer.write_all(b"round and round")?;
+///     Ok(writer.commit(None)?)
+/// });
+/// let mut text = String::new();
+/// cursor.read_to_string(&mut text)?;
+/// assert_eq!(text, "round and round");
+/// # thread.join().unwrap()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Resource<D: DriverIo> {
+    shared: Arc<Shared<D>>,
+}
+
+impl<D: DriverIo> Clone for Resource<D> {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone() }
+    }
+}
+
+impl<D: DriverIo> std::fmt::Debug for Resource<D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Resource").field("status", &self.status()).finish_non_exhaustive()
+    }
+}
+
+/// What all clones of a resource share, over all its generations. The lock is taken when handles are made, never to
+/// read or write.
+pub(crate) struct Shared<D: DriverIo> {
+    seat: Mutex<Seat<D>>,
+    cancel: CancelToken,
+}
+
+pub(crate) struct Seat<D: DriverIo> {
+    /// The generation that new handles belong to.
+    state: Arc<State<D>>,
+    /// The gates, while there is no writer to keep them. A gate outlives the writer that minted it, and the next
+    /// writer must not run over it.
+    gates: Option<Gates>,
+}
+
+impl<D: DriverIo> Shared<D> {
+    fn seat(&self) -> MutexGuard<'_, Seat<D>> {
+        self.seat.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The writer is gone, and leaves its gates for the next.
+    pub(crate) fn leave(&self, gates: Gates) {
+        self.seat().gates = Some(gates);
+    }
+
+    pub(crate) fn current(&self) -> Arc<State<D>> {
+        self.seat().state.clone()
+    }
+}
+
+impl<D: DriverIo> OnCancel for Shared<D> {
+    fn on_cancel(&self) {
+        let state = self.current();
+        state.cancel();
+    }
+}
+
+impl<D: Driver> Resource<D> {
+    /// Opens a resource. The options pick the driver.
+    ///
+    /// # Errors
+    /// What the driver says of the options or the store; [`StorageError::Cancelled`] if `cancel` is.
+    pub fn open<O>(cancel: CancelToken, options: O) -> StorageResult<Self>
+    where
+        O: OpenOptions<Driver = D>,
+        D: Driver<Options = O>,
+    {
+        let (driver, state) = D::open(options)?;
+        Self::from_driver(cancel, driver, state)
+    }
+
+    /// As [`open`](Self::open), with an observer.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_observed<O>(
+        cancel: CancelToken,
+        options: O,
+        observer: Arc<dyn AvailabilityObserver>,
+    ) -> StorageResult<Self>
+    where
+        O: OpenOptions<Driver = D>,
+        D: Driver<Options = O>,
+    {
+        let (driver, state) = D::open(options)?;
+        Self::build(cancel, driver, state, Some(observer))
+    }
+}
+
+impl<D: DriverIo> Resource<D> {
+    /// A resource over a driver that is open already.
+    ///
+    /// # Errors
+    /// [`StorageError::Cancelled`] if `cancel` is; [`StorageError::Hole`] if the state says committed and bytes are
+    /// missing.
+    pub fn from_driver(cancel: CancelToken, driver: D, state: DriverState) -> StorageResult<Self> {
+        Self::build(cancel, driver, state, None)
+    }
+
+    /// As [`from_driver`](Self::from_driver), with an observer.
+    ///
+    /// # Errors
+    /// As [`from_driver`](Self::from_driver).
+    pub fn from_driver_observed(
+        cancel: CancelToken,
+        driver: D,
+        state: DriverState,
+        observer: Arc<dyn AvailabilityObserver>,
+    ) -> StorageResult<Self> {
+        Self::build(cancel, driver, state, Some(observer))
+    }
+
+    fn build(
+        cancel: CancelToken,
+        driver: D,
+        found: DriverState,
+        observer: Option<Arc<dyn AvailabilityObserver>>,
+    ) -> StorageResult<Self> {
+        if cancel.is_cancelled() {
+            return Err(StorageError::Cancelled);
+        }
+        let state = Arc::new(State::new(Arc::new(driver), found, observer)?);
+        let gates = Some(Gates::new(state.room.clone()));
+        let shared = Arc::new(Shared { seat: Mutex::new(Seat { state, gates }), cancel });
+        let listener: Weak<Shared<D>> = Arc::downgrade(&shared);
+        shared.cancel.listen(listener);
+        Ok(Self { shared })
+    }
+
+    /// The writer.
+    ///
+    /// # Errors
+    /// [`StorageError::WriterTaken`] while there is one; [`StorageError::Committed`], [`Failed`](StorageError::Failed)
+    /// or [`Cancelled`](StorageError::Cancelled) if there is nothing more to write.
+    pub fn writer(&self) -> StorageResult<Writer<D>> {
+        let mut seat = self.shared.seat();
+        seat.state.life.check_active()?;
+        let gates = seat.gates.take().ok_or(StorageError::WriterTaken)?;
+        Ok(Writer::new(self.shared.clone(), seat.state.clone(), gates))
+    }
+
+    /// A handle that reads anywhere.
+    #[must_use]
+    pub fn reader(&self) -> Reader<D> {
+        Reader::new(self.shared.clone(), self.shared.current())
+    }
+
+    /// A handle that reads on from the oldest byte there is. `on_lap` says what it does when the writer overtakes it.
+    #[must_use]
+    pub fn cursor(&self, on_lap: OnLap) -> Cursor<D> {
+        self.reader().into_cursor(on_lap)
+    }
+
+    /// Whether it is still being written, and if not, why not.
+    #[must_use]
+    pub fn status(&self) -> ResourceStatus {
+        self.shared.current().life.status()
+    }
+
+    /// The file behind it, if there is one.
+    #[must_use]
+    pub fn path(&self) -> Option<std::path::PathBuf> {
+        self.shared.current().driver.path().map(Path::to_owned)
+    }
+
+    /// Fails the resource: bytes that are there stay readable, whoever waits for more gets the reason. Does nothing if
+    /// it is committed, failed or cancelled already. The writer notices at its next call.
+    pub fn fail(&self, reason: impl Into<StorageError>) {
+        self.shared.current().fail(Arc::new(reason.into()));
+    }
+
+    /// Cancels this resource alone; its token stays as it is.
+    pub fn cancel(&self) {
+        self.shared.current().cancel();
+    }
+
+    /// Makes a committed, failed or cancelled resource active again, as a new generation: [`writer`](Self::writer) goes
+    /// on where the old one ended. Readers of the old generation keep their end until they
+    /// [`refresh`](Reader::refresh).
+    ///
+    /// # Errors
+    /// [`StorageError::Active`] if it is; [`StorageError::WriterTaken`] until the old writer is dropped;
+    /// [`StorageError::Cancelled`] if the token was cancelled; what the driver says. Nothing is changed then.
+    pub fn reactivate(&self) -> StorageResult<()> {
+        let mut seat = self.shared.seat();
+        if seat.state.life.stage() == Stage::Active {
+            return Err(StorageError::Active);
+        }
+        if seat.gates.is_none() {
+            return Err(StorageError::WriterTaken);
+        }
+        if self.shared.cancel.is_cancelled() {
+            return Err(StorageError::Cancelled);
+        }
+        seat.state.driver.reactivate()?;
+        seat.state = Arc::new(seat.state.next_generation());
+        drop(seat);
+        // The token may have been cancelled before the new generation was there to hear of it.
+        if self.shared.cancel.is_cancelled() {
+            self.cancel();
+        }
+        Ok(())
+    }
+
+    /// The futex wakes that publications, verdicts and interrupts of this generation have issued to readers. A count
+    /// for tests and measurements: a publication that wakes nobody adds nothing.
+    #[must_use]
+    pub fn wakes(&self) -> u64 {
+        self.shared.current().waits.wakes()
+    }
+}
+
+impl Resource<RingDriver> {
+    /// How many bytes the ring holds.
+    #[must_use]
+    pub fn capacity(&self) -> u64 {
+        self.shared.current().driver.capacity()
+    }
+
+    /// Whether the ring's pages are locked in memory, as [`RingOptions::lock_memory`](crate::RingOptions) asked for.
+    #[must_use]
+    pub fn memory_locked(&self) -> bool {
+        self.shared.current().driver.memory_locked()
+    }
+}
+
+/// One generation of a resource.
+pub(crate) struct State<D: DriverIo> {
+    pub(crate) driver: Arc<D>,
+    pub(crate) life: Life,
+    /// Readers that wait for bytes.
+    pub(crate) waits: WaitTable,
+    /// The writer that waits for gates. It goes with the gates, from one generation to the next.
+    pub(crate) room: Arc<WaitTable<1>>,
+    /// The offset at which a discontinuity is about to begin, or [`NO_GAP`]: gates do not wait beyond it.
+    gap: CachePadded<AtomicU64>,
+    /// What is there, of a driver that keeps everything; of a driver with a window, the window says so.
+    kept: Option<Coverage>,
+    pub(crate) observer: Option<Arc<dyn AvailabilityObserver>>,
+}
+
+const NO_GAP: u64 = u64::MAX;
+
+/// What a reader of a ring sees when it looks properly: the state first, then the window.
+pub(crate) struct Edge {
+    pub(crate) stage: Stage,
+    /// The live edge, not beyond the final length.
+    pub(crate) end: u64,
+    pub(crate) start: u64,
+}
+
+impl<D: DriverIo> State<D> {
+    fn new(driver: Arc<D>, found: DriverState, observer: Option<Arc<dyn AvailabilityObserver>>) -> StorageResult<Self> {
+        let window = driver.valid_window();
+        let kept = window.is_none().then(|| Coverage::new(found.available));
+        let life = if found.is_committed {
+            let end = match (&window, &kept) {
+                (Some(window), _) => window.end,
+                (None, Some(kept)) => kept.end(),
+                (None, None) => 0,
+            };
+            let final_len = found.final_len.unwrap_or(end);
+            if let Some(hole) = kept.as_ref().and_then(|kept| kept.first_gap(&(0..final_len))) {
+                return Err(StorageError::Hole { hole });
+            }
+            Life::committed(final_len)
+        } else {
+            Life::active()
+        };
+        Ok(Self {
+            driver,
+            life,
+            waits: WaitTable::new(),
+            room: Arc::default(),
+            gap: CachePadded::new(AtomicU64::new(NO_GAP)),
+            kept,
+            observer,
+        })
+    }
+
+    fn next_generation(&self) -> Self {
+        Self {
+            driver: self.driver.clone(),
+            life: Life::active(),
+            waits: WaitTable::new(),
+            room: self.room.clone(),
+            gap: CachePadded::new(AtomicU64::new(NO_GAP)),
+            kept: self.kept.as_ref().map(|kept| Coverage::new(kept.available())),
+            observer: self.observer.clone(),
+        }
+    }
+
+    /// The ring below, if it is one of ours.
+    #[inline]
+    pub(crate) fn ring(&self) -> Option<&RingDriver> {
+        match self.driver.concrete(Sealed(())) {
+            Concrete::Ring(ring) => Some(ring),
+            Concrete::Foreign => None,
+        }
+    }
+
+    // ---- verdicts ----
+
+    pub(crate) fn fail(&self, reason: Arc<StorageError>) {
+        if self.life.fail(reason) {
+            self.wake_all();
+            if let Some(observer) = &self.observer {
+                observer.on_fail(&self.life.reason());
+            }
+        }
+    }
+
+    pub(crate) fn cancel(&self) {
+        if self.life.cancel() {
+            self.wake_all();
+        }
+    }
+
+    /// Commits; see [`Writer::commit`]. One thread at a time: the writer's.
+    pub(crate) fn commit(&self, final_len: Option<u64>) -> StorageResult<()> {
+        self.life.check_active()?;
+        let end = self.commit_end(final_len)?;
+        if let Err(error) = self.driver.commit(final_len) {
+            let reason = Arc::new(error);
+            self.fail(reason.clone());
+            return Err(StorageError::Failed(reason));
+        }
+        if let Some(kept) = &self.kept {
+            kept.truncate(end);
+        }
+        if !self.life.commit(end) {
+            return Err(self.life.error(self.life.stage()));
+        }
+        self.wake_all();
+        if let (Some(observer), Some(final_len)) = (&self.observer, final_len) {
+            observer.on_commit(final_len);
+        }
+        Ok(())
+    }
+
+    /// Where the resource would end, if it can end there.
+    fn commit_end(&self, final_len: Option<u64>) -> StorageResult<u64> {
+        match &self.kept {
+            Some(kept) => {
+                let end = final_len.unwrap_or_else(|| kept.end());
+                if end > crate::MAX_OFFSET {
+                    return Err(StorageError::OffsetOverflow { offset: end, len: 0 });
+                }
+                match kept.first_gap(&(0..end)) {
+                    Some(hole) => Err(StorageError::Hole { hole }),
+                    None => Ok(end),
+                }
+            }
+            None => {
+                let end = self.driver.valid_window().map_or(0, |window| window.end);
+                match final_len {
+                    Some(final_len) if final_len != end => Err(StorageError::NotLiveEdge { final_len, end }),
+                    _ => Ok(end),
+                }
+            }
+        }
+    }
+
+    // ---- reading ----
+
+    /// The window of a ring, with the state that goes with it.
+    ///
+    /// The state first: a writer publishes its last bytes and then commits, so that an end loaded after a verdict is
+    /// the last one. Then the final length, in a second look: a resource that was committed and reactivated since goes
+    /// on above its end, and a reader of this generation does not see that. Whoever sees an end of a later generation
+    /// sees this one's verdict too, by the Release of [end].
+    #[inline]
+    pub(crate) fn edge(&self, ring: &RingDriver) -> Edge {
+        let stage = self.life.stage();
+        let end = ring.window().end();
+        let start = ring.window().oldest();
+        let end = match self.life.stage() {
+            Stage::Committed(final_len) => end.min(final_len),
+            _ => end,
+        };
+        Edge { stage, end, start }
+    }
+
+    /// Reads what there is at `offset`: at least a byte, or the reason why not. 0 only at the end, or for an empty
+    /// buffer. `known_end` is an end of the window that the caller has seen; it is brought up to date if it is not
+    /// enough.
+    #[inline]
+    pub(crate) fn read(&self, offset: u64, buf: &mut [u8], known_end: &mut u64) -> Result<usize, ReadError> {
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        match self.ring() {
+            Some(ring) => self.read_ring(ring, offset, buf, known_end),
+            None => self.read_foreign(offset, buf),
+        }
+    }
+
+    #[inline]
+    fn read_ring(
+        &self,
+        ring: &RingDriver,
+        offset: u64,
+        buf: &mut [u8],
+        known_end: &mut u64,
+    ) -> Result<usize, ReadError> {
+        let window = ring.window();
+        let wanted = (buf.len() as u64).min(window.capacity());
+        if offset.saturating_add(wanted) > *known_end {
+            let edge = self.edge(ring);
+            *known_end = edge.end;
+            if offset >= edge.end {
+                return if offset < edge.start {
+                    Err(ReadError::Evicted { window: window.span() })
+                } else {
+                    out_of_bytes(edge.stage, offset)
+                };
+            }
+        }
+        window.read(offset, buf, *known_end).ok_or_else(|| ReadError::Evicted { window: window.span() })
+    }
+
+    fn read_foreign(&self, offset: u64, buf: &mut [u8]) -> Result<usize, ReadError> {
+        let stage = self.life.stage();
+        let there = match (&self.kept, self.driver.valid_window()) {
+            (Some(kept), _) => kept.run(offset),
+            (None, Some(window)) if offset < window.start => {
+                return Err(ReadError::Evicted { window: window.into() });
+            }
+            (None, Some(window)) => window.end.saturating_sub(offset),
+            (None, None) => 0,
+        };
+        let there = match stage {
+            Stage::Committed(final_len) => there.min(final_len.saturating_sub(offset)),
+            _ => there,
+        };
+        if there == 0 {
+            return out_of_bytes(stage, offset);
+        }
+        let wanted = usize::try_from(there).unwrap_or(usize::MAX).min(buf.len());
+        let mut effective_len = self.driver.storage_len();
+        if let Stage::Committed(final_len) = stage {
+            effective_len = effective_len.min(final_len);
+        }
+        let read = match self.driver.read_at(offset, &mut buf[..wanted], effective_len) {
+            Ok(n) if n > wanted => Err(StorageError::Driver("read_at claims more bytes than it was given room for")),
+            other => other,
+        };
+        if self.kept.is_none() {
+            // [foreign] Acquire: the driver's loads of the bytes come before its load of the window's start. Pairs with
+            // whatever the driver publishes that start with.
+            fence(Acquire);
+            if let Some(window) = self.driver.valid_window().filter(|window| offset < window.start) {
+                return Err(ReadError::Evicted { window: window.into() });
+            }
+        }
+        match read {
+            // Bytes that are there and cannot be had: an end of file would be a lie.
+            Ok(0) => self.fail_read(StorageError::Driver("read_at has no bytes where there are some")),
+            Ok(n) => Ok(n),
+            Err(error) => self.fail_read(error),
+        }
+    }
+
+    /// A driver that cannot be read fails the resource, if it is active; the reason is in the status.
+    #[cold]
+    fn fail_read(&self, error: StorageError) -> Result<usize, ReadError> {
+        self.fail(Arc::new(error));
+        Err(ReadError::Failed)
+    }
+
+    /// Whether all of `range` can be read now.
+    pub(crate) fn contains(&self, range: &Range<u64>) -> bool {
+        if range.is_empty() {
+            return true;
+        }
+        match self.ring() {
+            Some(ring) => {
+                let edge = self.edge(ring);
+                edge.start <= range.start && range.end <= edge.end
+            }
+            None => match (&self.kept, self.driver.valid_window()) {
+                (Some(kept), _) => self.driver.try_fast_check(range) || kept.last_missing(range).is_none(),
+                (None, Some(window)) => window.start <= range.start && range.end <= window.end,
+                (None, None) => false,
+            },
+        }
+    }
+
+    /// What can be read now.
+    pub(crate) fn available(&self) -> RangeSet<u64> {
+        match (&self.kept, self.window()) {
+            (Some(kept), _) => kept.available(),
+            (None, Some(window)) if !window.is_empty() => RangeSet::from_iter([Range::from(window)]),
+            _ => RangeSet::new(),
+        }
+    }
+
+    /// The window, of a driver that has one.
+    pub(crate) fn window(&self) -> Option<Span> {
+        match self.ring() {
+            Some(ring) => {
+                let edge = self.edge(ring);
+                Some(Span { start: edge.start, end: edge.end.max(edge.start) })
+            }
+            None => self.driver.valid_window().map(Span::from),
+        }
+    }
+
+    /// The live edge: where the window ends, or the last byte that is there.
+    pub(crate) fn live_edge(&self) -> u64 {
+        match (self.ring(), &self.kept) {
+            (Some(ring), _) => self.edge(ring).end,
+            (None, Some(kept)) => kept.end(),
+            (None, None) => self.driver.valid_window().map_or(0, |window| window.end),
+        }
+    }
+
+    /// The error of a stage, for somebody who can wait and read.
+    pub(crate) fn read_error(&self, error: ReadError, offset: u64) -> StorageError {
+        match error {
+            ReadError::Evicted { window } => StorageError::Evicted { offset, window },
+            ReadError::Failed => StorageError::Failed(self.life.reason()),
+            ReadError::Cancelled => StorageError::Cancelled,
+            ReadError::NotYet | ReadError::Ended => StorageError::Driver("a finished wait without its bytes"),
+        }
+    }
+
+    // ---- waiting ----
+
+    /// Blocks until `range` is there, or never will be.
+    pub(crate) fn wait_range(&self, range: Range<u64>, patience: &Patience<'_>) -> StorageResult<WaitOutcome> {
+        if range.end < range.start {
+            return Err(StorageError::InvalidRange { start: range.start, end: range.end });
+        }
+        match self.waits.wait(patience, || self.look(&range)) {
+            Waited::Done(outcome) => outcome,
+            Waited::Interrupted => Ok(WaitOutcome::Interrupted),
+            Waited::TimedOut => Ok(WaitOutcome::TimedOut),
+        }
+    }
+
+    /// Blocks until there is a byte at `offset`, or the end of the resource.
+    pub(crate) fn wait_byte(&self, offset: u64, patience: &Patience<'_>) -> StorageResult<()> {
+        match self.wait_range(offset..offset.saturating_add(1), patience)? {
+            WaitOutcome::Ready | WaitOutcome::Eof => Ok(()),
+            WaitOutcome::Interrupted => Err(StorageError::Interrupted),
+            WaitOutcome::TimedOut => Err(StorageError::TimedOut),
+        }
+    }
+
+    fn look(&self, range: &Range<u64>) -> Look<StorageResult<WaitOutcome>> {
+        match self.ring() {
+            Some(ring) => {
+                let edge = self.edge(ring);
+                self.look_window(range, edge.stage, Span { start: edge.start, end: edge.end }, Some(ring.capacity()))
+            }
+            None => {
+                let stage = self.life.stage();
+                match (&self.kept, self.driver.valid_window()) {
+                    (Some(kept), _) => self.look_kept(kept, range, stage),
+                    (None, Some(window)) => self.look_window(range, stage, window.into(), None),
+                    (None, None) => Look::Done(Err(StorageError::Driver("its window has disappeared"))),
+                }
+            }
+        }
+    }
+
+    /// The part of `range` that there can be, or the outcome.
+    fn clip(&self, range: &Range<u64>, stage: Stage) -> Result<Range<u64>, WaitOutcome> {
+        match stage {
+            _ if range.is_empty() => Err(WaitOutcome::Ready),
+            Stage::Committed(final_len) if range.start >= final_len => Err(WaitOutcome::Eof),
+            Stage::Committed(final_len) => Ok(range.start..range.end.min(final_len)),
+            _ => Ok(range.clone()),
+        }
+    }
+
+    /// The start of the window is looked at before "not yet" is said, or a range that straddles a new start would be
+    /// waited for for ever.
+    fn look_window(
+        &self,
+        range: &Range<u64>,
+        stage: Stage,
+        window: Span,
+        capacity: Option<u64>,
+    ) -> Look<StorageResult<WaitOutcome>> {
+        let range = match self.clip(range, stage) {
+            Ok(range) => range,
+            Err(outcome) => return Look::Done(Ok(outcome)),
+        };
+        if range.start < window.start {
+            let window = self.window().unwrap_or(window);
+            return Look::Done(Err(StorageError::Evicted { offset: range.start, window }));
+        }
+        let len = range.end - range.start;
+        if let Some(capacity) = capacity.filter(|&capacity| len > capacity) {
+            return Look::Done(Err(StorageError::RangeTooLarge { requested: len, capacity }));
+        }
+        if range.end <= window.end {
+            return Look::Done(Ok(WaitOutcome::Ready));
+        }
+        self.missing(stage, range.end - 1)
+    }
+
+    fn look_kept(&self, kept: &Coverage, range: &Range<u64>, stage: Stage) -> Look<StorageResult<WaitOutcome>> {
+        let range = match self.clip(range, stage) {
+            Ok(range) => range,
+            Err(outcome) => return Look::Done(Ok(outcome)),
+        };
+        if self.driver.try_fast_check(&range) {
+            return Look::Done(Ok(WaitOutcome::Ready));
+        }
+        match kept.last_missing(&range) {
+            None => Look::Done(Ok(WaitOutcome::Ready)),
+            Some(byte) => self.missing(stage, byte),
+        }
+    }
+
+    fn missing(&self, stage: Stage, byte: u64) -> Look<StorageResult<WaitOutcome>> {
+        match stage {
+            Stage::Active => Look::Missing(byte),
+            stage => Look::Done(Err(self.life.error(stage))),
+        }
+    }
+
+    // ---- what gates need ----
+
+    /// A discontinuity is about to begin at `at`: gates that wait beyond it return short.
+    pub(crate) fn announce_gap(&self, at: u64) {
+        // [gap] Release: pairs with the Acquire in `gap`. The fence [wake] in `notify_all` orders it before the load
+        // of `armed`.
+        self.gap.store(at, Release);
+        self.waits.notify_all();
+    }
+
+    pub(crate) fn withdraw_gap(&self) {
+        // [gap] Release: after the jump. Pairs with the Acquire in `gap`.
+        self.gap.store(NO_GAP, Release);
+    }
+
+    /// Where a discontinuity is about to begin; `u64::MAX` if nowhere.
+    pub(crate) fn gap(&self) -> u64 {
+        // [gap] Acquire: whoever sees the gap withdrawn sees the jump. Pairs with the Release stores above.
+        self.gap.load(Acquire)
+    }
+
+    // ---- writing, to a driver that is not ours ----
+
+    /// Writes through a driver that is not ours, and publishes.
+    pub(crate) fn write_foreign(&self, offset: u64, data: &[u8]) -> StorageResult<()> {
+        let end = offset.saturating_add(data.len() as u64);
+        match &self.kept {
+            // What is there stays as it is: a reader may be copying it.
+            Some(kept) => {
+                for gap in kept.gaps(&(offset..end)) {
+                    let data = &data[(gap.start - offset) as usize..(gap.end - offset) as usize];
+                    self.driver_write(gap.start, data)?;
+                    kept.insert(gap.clone());
+                    self.publish_foreign(gap.clone(), &[gap], None);
+                }
+            }
+            None => {
+                let before = self.foreign_window();
+                self.driver_write(offset, data)?;
+                let after = self.foreign_window();
+                let evicted = before.start..after.start.min(before.end);
+                let new =
+                    [after.start..after.end.min(before.start.max(after.start)), after.start.max(before.end)..after.end];
+                let evicted = (after.start > before.start).then_some(evicted);
+                self.publish_foreign(offset..end, &new, evicted);
+            }
+        }
+        Ok(())
+    }
+
+    fn foreign_window(&self) -> Range<u64> {
+        self.driver.valid_window().unwrap_or(0..0)
+    }
+
+    fn driver_write(&self, offset: u64, data: &[u8]) -> StorageResult<()> {
+        self.driver.write_at(offset, data, false).map_err(|error| {
+            let reason = Arc::new(error);
+            self.fail(reason.clone());
+            StorageError::Failed(reason)
+        })
+    }
+
+    fn publish_foreign(&self, written: Range<u64>, new: &[Range<u64>], evicted: Option<Range<u64>>) {
+        self.driver.notify_write(&written);
+        if evicted.is_some() {
+            // Whom an eviction concerns cannot be told from what they need.
+            self.waits.notify_all();
+        } else {
+            self.waits.notify(written);
+        }
+        let Some(observer) = &self.observer else { return };
+        for new in new.iter().filter(|new| !new.is_empty()) {
+            observer.on_write(new.clone());
+        }
+        if let Some(evicted) = evicted.filter(|evicted| !evicted.is_empty()) {
+            observer.on_evict(evicted);
+        }
+    }
+}
+
+impl<D: DriverIo> WakeAll for State<D> {
+    fn wake_all(&self) {
+        self.waits.notify_all();
+        self.room.notify_all();
+    }
+}
+
+/// What a reader gets that is past the last byte.
+#[inline]
+fn out_of_bytes(stage: Stage, offset: u64) -> Result<usize, ReadError> {
+    match stage {
+        Stage::Active => Err(ReadError::NotYet),
+        Stage::Committed(final_len) if offset >= final_len => Ok(0),
+        // Below the end and not there: it was evicted, and the caller says so. Only a driver that broke its word
+        // comes here.
+        Stage::Committed(_) => Err(ReadError::Ended),
+        Stage::Failed => Err(ReadError::Failed),
+        Stage::Cancelled => Err(ReadError::Cancelled),
+    }
+}

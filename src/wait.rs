@@ -1,0 +1,379 @@
+//! Waiting for a byte, on futexes that are woken by range: protocol 2.
+//!
+//! A sleeper owns a slot: the offset that it needs, and a futex word. Whoever published `s..e` wakes the slots whose
+//! offset lies in `s..e`, and no others: a thread that waits for 64 KiB fed 1 KiB at a time wakes once. With no sleeper
+//! a publication costs one fence and one load.
+//!
+//! ```text
+//!   sleep                                        wake
+//!     there? done                                  (published, with Release)
+//!     key = word                                   fence(SeqCst)                                [wake]
+//!     needed.store(byte); armed.fetch_or(bit)      for each bit of armed.load(), needed in s..e
+//!     fence(SeqCst)                    [wake]          word.fetch_add(1); futex_wake(word)
+//!     there? disarm, done
+//!     futex_wait(word, key); disarm; again
+//! ```
+//!
+//! Why no wake is lost. Of the two SeqCst fences one comes first.
+//! 1. The sleeper's: then the waker's load of `armed` sees the bit, and of `needed` the byte. It bumps the word; the
+//!    sleeper took its key before, so that its `futex_wait` returns at once or is woken.
+//! 2. The waker's: then the sleeper's second look sees what was published, and it does not sleep.
+//!
+//! The same table serves the writer that waits for room: a gate that advances from `s` to `e` publishes just that.
+//! Checked by `loom-tests/models/src/wait.rs`.
+
+use crate::sync::{AtomicU64, CachePadded, Deadline, Futex, Ordering::*, OwnedCounter, SPINS, Tally, fence, spin};
+use std::{ops::Range, sync::Arc, time::Duration};
+
+/// Slots of a resource's table. With more sleepers than that, the rest share one word, which every notification wakes.
+#[cfg(not(loom))]
+pub const SLOTS: usize = 32;
+#[cfg(loom)]
+pub const SLOTS: usize = 1;
+
+/// The top 16 bits of `armed` count the sleepers on the shared word. A count and not a flag: the first of two that
+/// leaves would clear a flag for both.
+const SHARED: u64 = 1 << 48;
+
+/// The pace of a sleeper opposite a silent publisher, where nothing better is known.
+pub const DEFAULT_PACE: Duration = Duration::from_millis(2);
+
+/// Sleepers, and what each of them needs.
+#[derive(Debug)]
+pub struct WaitTable<const N: usize = SLOTS> {
+    /// Bit i: slot i is armed. On top the count of [`SHARED`].
+    armed: CachePadded<AtomicU64>,
+    /// Bit i: slot i has an owner.
+    claimed: AtomicU64,
+    /// 0, or the pace in nanoseconds of sleepers here, because somebody publishes without waking.
+    pace_nanos: AtomicU64,
+    slots: [CachePadded<Slot>; N],
+    shared: Futex,
+    /// Futex wakes issued, to be counted by tests and by the curious.
+    wakes: Tally,
+}
+
+#[derive(Debug)]
+struct Slot {
+    needed: AtomicU64,
+    futex: Futex,
+}
+
+/// What a sleeper finds when it looks.
+#[derive(Debug)]
+pub enum Look<T> {
+    /// What it waits for is there, or will never be.
+    Done(T),
+    /// The last byte that is missing.
+    Missing(u64),
+}
+
+/// How a wait ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Waited<T> {
+    Done(T),
+    Interrupted,
+    TimedOut,
+}
+
+/// How long a sleeper is willing to wait, and who may interrupt it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Patience<'a> {
+    pub deadline: Option<&'a Deadline>,
+    pub interrupts: Option<&'a Interrupts>,
+}
+
+impl Patience<'_> {
+    fn interrupted(&self) -> bool {
+        self.interrupts.is_some_and(Interrupts::take)
+    }
+
+    fn timed_out(&self) -> bool {
+        self.deadline.is_some_and(Deadline::passed)
+    }
+}
+
+impl<const N: usize> WaitTable<N> {
+    const ASSERT_FITS: () = assert!(N <= 48, "slots and the count of the shared word share 64 bits");
+
+    pub fn new() -> Self {
+        let () = Self::ASSERT_FITS;
+        Self {
+            armed: CachePadded::new(AtomicU64::new(0)),
+            claimed: AtomicU64::new(0),
+            pace_nanos: AtomicU64::new(0),
+            slots: std::array::from_fn(|_| CachePadded::new(Slot { needed: AtomicU64::new(0), futex: Futex::new() })),
+            shared: Futex::new(),
+            wakes: Tally::default(),
+        }
+    }
+
+    /// Blocks until `look` is done, the patience has run out, or the wait is interrupted.
+    ///
+    /// `look` is called many times, and must see what was published before the notification it waits for.
+    pub fn wait<T>(&self, patience: &Patience<'_>, mut look: impl FnMut() -> Look<T>) -> Waited<T> {
+        let mut look = || {
+            if patience.interrupted() { Look::Done(Waited::Interrupted) } else { look().map(Waited::Done) }
+        };
+        // Spin a little first. The clock is read only after that, so that a wait that is ready costs no clock.
+        for _ in 0..=SPINS {
+            if let Look::Done(done) = look() {
+                return done;
+            }
+            spin();
+        }
+        let mut place = Place::claim(self);
+        loop {
+            let byte = match look() {
+                Look::Done(done) => return done,
+                Look::Missing(byte) => byte,
+            };
+            if patience.timed_out() {
+                // Once more: what arrived just in time is not thrown away.
+                return match look() {
+                    Look::Done(done) => done,
+                    Look::Missing(_) => Waited::TimedOut,
+                };
+            }
+            // The key before the second look, or a bump in between would be taken for the state to sleep on.
+            let key = place.futex().key();
+            place.arm(byte);
+            // [wake] SeqCst: `armed` is set before the second look. Pairs with the fence in `notify` and `notify_all`.
+            fence(SeqCst);
+            match look() {
+                Look::Done(done) => return done,
+                // Only for the byte armed on. If another one is missing by now, nobody would wake us for it.
+                Look::Missing(missing) if missing == byte => place.futex().wait(key, self.nap(patience)),
+                Look::Missing(_) => {}
+            }
+            place.disarm();
+        }
+    }
+
+    /// How long to sleep at most: to the deadline, or to the next look opposite a silent publisher.
+    fn nap(&self, patience: &Patience<'_>) -> Option<Duration> {
+        let left = patience.deadline.and_then(Deadline::left);
+        // Relaxed: the SeqCst fences [wake] order it like everything else that ends a wait.
+        let pace = match self.pace_nanos.load(Relaxed) {
+            0 => None,
+            nanos => Some(Duration::from_nanos(nanos)),
+        };
+        match (left, pace) {
+            (Some(left), Some(pace)) => Some(left.min(pace)),
+            (left, pace) => left.or(pace),
+        }
+    }
+
+    /// Wakes those that need a byte of `range`, which was published just before.
+    ///
+    /// # Real-time
+    /// Wait-free, and two instructions, with no sleeper; a system call of some 9 µs for each that is woken.
+    #[inline]
+    pub fn notify(&self, range: Range<u64>) {
+        // [wake] SeqCst: the publication comes before the load of `armed`. Pairs with the fence in `wait`.
+        fence(SeqCst);
+        // Relaxed, because of the fence.
+        let armed = self.armed.load(Relaxed);
+        if armed != 0 {
+            self.wake(armed, &range);
+        }
+    }
+
+    /// Wakes everybody: something changed that concerns all.
+    pub fn notify_all(&self) {
+        self.notify(0..u64::MAX);
+    }
+
+    #[cold]
+    fn wake(&self, armed: u64, range: &Range<u64>) {
+        for (i, slot) in self.slots.iter().enumerate() {
+            // Relaxed: stored before `armed` was set, which the fence [wake] shows us. A slot that is someone else's by
+            // now is woken for nothing, and sleeps again.
+            if armed & (1 << i) != 0 && range.contains(&slot.needed.load(Relaxed)) {
+                self.wakes.add(1);
+                slot.futex.bump_and_wake();
+            }
+        }
+        if armed >= SHARED {
+            self.wakes.add(1);
+            self.shared.bump_and_wake();
+        }
+    }
+
+    /// From now on somebody publishes without waking: whoever sleeps here looks again every `pace`.
+    ///
+    /// Wakes those that are asleep already, since they may be asleep without a limit.
+    pub fn go_silent(&self, pace: Duration) {
+        let nanos = u64::try_from(pace.as_nanos()).unwrap_or(u64::MAX).max(1);
+        // Relaxed: ordered before the load of `armed` by the fence [wake] in `notify_all`.
+        self.pace_nanos.store(nanos, Relaxed);
+        self.notify_all();
+    }
+
+    /// Every publication wakes again. A sleeper that does not know yet looks once more for nothing.
+    pub fn go_loud(&self) {
+        // Relaxed: what is published after it is notified, and ordered by that.
+        self.pace_nanos.store(0, Relaxed);
+    }
+
+    /// Futex wakes issued so far.
+    pub fn wakes(&self) -> u64 {
+        self.wakes.get()
+    }
+}
+
+impl<const N: usize> Default for WaitTable<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> Look<T> {
+    fn map<U>(self, f: impl FnOnce(T) -> U) -> Look<U> {
+        match self {
+            Self::Done(done) => Look::Done(f(done)),
+            Self::Missing(byte) => Look::Missing(byte),
+        }
+    }
+}
+
+/// A sleeper's slot, or its share of the shared word. Disarmed and given back when dropped, also by a panic.
+struct Place<'a, const N: usize> {
+    table: &'a WaitTable<N>,
+    slot: Option<usize>,
+    armed: bool,
+}
+
+impl<'a, const N: usize> Place<'a, N> {
+    fn claim(table: &'a WaitTable<N>) -> Self {
+        // Relaxed: a hint where to try.
+        let mut taken = table.claimed.load(Relaxed);
+        let slot = loop {
+            let free = (!taken).trailing_zeros() as usize;
+            if free >= N {
+                break None;
+            }
+            // [slot] Acquire: what the last owner did to the slot comes before what we do. Pairs with the Release in
+            // `drop`.
+            taken = table.claimed.fetch_or(1 << free, Acquire);
+            if taken & (1 << free) == 0 {
+                break Some(free);
+            }
+        };
+        Self { table, slot, armed: false }
+    }
+
+    fn futex(&self) -> &'a Futex {
+        match self.slot {
+            Some(i) => &self.table.slots[i].futex,
+            None => &self.table.shared,
+        }
+    }
+
+    fn arm(&mut self, byte: u64) {
+        self.armed = true;
+        match self.slot {
+            Some(i) => {
+                // Relaxed, both: the fence [wake] follows.
+                self.table.slots[i].needed.store(byte, Relaxed);
+                self.table.armed.fetch_or(1 << i, Relaxed);
+            }
+            // Relaxed: the fence [wake] follows.
+            None => _ = self.table.armed.fetch_add(SHARED, Relaxed),
+        }
+    }
+
+    fn disarm(&mut self) {
+        if !std::mem::take(&mut self.armed) {
+            return;
+        }
+        // Relaxed, both: a wake too many does no harm.
+        match self.slot {
+            Some(i) => _ = self.table.armed.fetch_and(!(1 << i), Relaxed),
+            None => _ = self.table.armed.fetch_sub(SHARED, Relaxed),
+        }
+    }
+}
+
+impl<const N: usize> Drop for Place<'_, N> {
+    fn drop(&mut self) {
+        // Disarmed first: the bit is ours only while the slot is.
+        self.disarm();
+        if let Some(i) = self.slot {
+            // [slot] Release: pairs with the Acquire in `claim`.
+            self.table.claimed.fetch_and(!(1 << i), Release);
+        }
+    }
+}
+
+/// A handle's side of its interrupters: an epoch, and the one that it has seen.
+///
+/// An epoch and not a flag: a flag that is loaded and cleared loses an interrupt that comes in between.
+#[derive(Debug)]
+pub struct Interrupts {
+    epoch: Arc<AtomicU64>,
+    seen: OwnedCounter,
+}
+
+impl Interrupts {
+    pub fn new() -> Self {
+        Self { epoch: Arc::new(AtomicU64::new(0)), seen: OwnedCounter::new(0) }
+    }
+
+    /// Whether there was an interrupt since the last one taken.
+    #[inline]
+    fn take(&self) -> bool {
+        // [interrupt] Acquire: what the interrupter did before is seen. Pairs with the Release in `interrupt`.
+        let epoch = self.epoch.load(Acquire);
+        let new = epoch != self.seen.get();
+        if new {
+            self.seen.set(epoch);
+        }
+        new
+    }
+
+    pub fn interrupter(&self, wake: Arc<dyn WakeAll>) -> Interrupter {
+        Interrupter { epoch: self.epoch.clone(), wake }
+    }
+}
+
+impl Default for Interrupts {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What an [`Interrupter`] wakes.
+pub trait WakeAll: Send + Sync {
+    /// A SeqCst fence, then a wake of everybody that sleeps.
+    fn wake_all(&self);
+}
+
+/// Ends the waits of one handle, without touching the resource or any other handle.
+///
+/// It ends the wait in progress, or else the next one: an interrupt that comes before the wait is not lost. Two that
+/// come before it count as one.
+///
+/// # Real-time
+/// Lock-free, but it may enter the kernel. Not for a callback.
+#[derive(Clone)]
+pub struct Interrupter {
+    epoch: Arc<AtomicU64>,
+    wake: Arc<dyn WakeAll>,
+}
+
+impl Interrupter {
+    /// Interrupts.
+    pub fn interrupt(&self) {
+        // [interrupt] Release: pairs with the Acquire in `take`. The fence [wake] in `wake_all` orders it before the
+        // load of `armed`.
+        self.epoch.fetch_add(1, Release);
+        self.wake.wake_all();
+    }
+}
+
+impl std::fmt::Debug for Interrupter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Interrupter").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,499 @@
+//! The one writer of a resource.
+
+use crate::{
+    DriverIo, Gate, Interrupter, Span, StorageError, StorageResult,
+    driver::{Placed, RingDriver},
+    gate::Gates,
+    resource::{Shared, State},
+    sync::Deadline,
+    wait::{DEFAULT_PACE, Interrupts, Patience, Waited},
+};
+use std::{io, sync::Arc, time::Duration};
+
+/// Whether a publication wakes those that wait for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Publication {
+    /// Wakes whom it concerns: one fence and one load with no sleeper, some 9 µs of system call for each that is woken.
+    #[default]
+    Notify,
+    /// Wakes nobody, and costs no fence: for a real-time thread, or a loop of small pieces that calls
+    /// [`Writer::notify`] once per batch. Whoever waits on the other side looks again at every `pace`.
+    Silent {
+        /// How long the other side sleeps between two looks.
+        pace: Duration,
+    },
+}
+
+impl Publication {
+    /// Silent, with the other side looking again every 2 ms.
+    pub const SILENT: Self = Self::Silent { pace: DEFAULT_PACE };
+}
+
+/// Writes a resource. There is one at a time, taken by [`Resource::writer`](crate::Resource::writer).
+///
+/// Dropping it without [`commit`](Self::commit) fails the resource with [`StorageError::WriterDropped`] and wakes
+/// everybody, unless it was cancelled.
+///
+/// # Real-time
+/// Over a ring, [`append`](Self::append), [`try_append`](Self::try_append) and [`write_at`](Self::write_at) never
+/// allocate, free or lock, and without gates they are wait-free. They enter the kernel only to wake a reader, and with
+/// [`Publication::Silent`] not at all.
+pub struct Writer<D: DriverIo> {
+    shared: Arc<Shared<D>>,
+    state: Arc<State<D>>,
+    pen: Pen,
+}
+
+/// What a writer keeps beside the resource that it writes.
+struct Pen {
+    gates: Gates,
+    /// Where `append` goes, over a driver that is not a ring.
+    position: u64,
+    publication: Publication,
+    /// Up to here readers have been notified.
+    notified_to: u64,
+    interrupts: Interrupts,
+}
+
+/// What a write does when gates leave no room.
+#[derive(Clone, Copy)]
+enum Wait<'a> {
+    Never,
+    For(Option<&'a Deadline>),
+}
+
+/// How far a write came.
+struct Put {
+    written: usize,
+    /// Why it stopped, if that was not the end of the data, or no room for one that does not wait.
+    stopped: Option<StorageError>,
+}
+
+impl<D: DriverIo> Writer<D> {
+    pub(crate) fn new(shared: Arc<Shared<D>>, state: Arc<State<D>>, gates: Gates) -> Self {
+        let position = match state.ring() {
+            Some(ring) => ring.window().written_to(),
+            None => state.live_edge(),
+        };
+        let pen = Pen {
+            gates,
+            position,
+            publication: Publication::Notify,
+            notified_to: position,
+            interrupts: Interrupts::new(),
+        };
+        Self { shared, state, pen }
+    }
+
+    /// Where [`append`](Self::append) goes: the live edge of a ring, or where the last write ended.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        match self.state.ring() {
+            Some(ring) => ring.window().written_to(),
+            None => self.pen.position,
+        }
+    }
+
+    /// Writes all of `data` at the live edge. Blocks while a gate leaves no room.
+    ///
+    /// # Errors
+    /// [`StorageError::Committed`], [`Failed`](StorageError::Failed) or [`Cancelled`](StorageError::Cancelled) if the
+    /// resource takes no more bytes; [`OffsetOverflow`](StorageError::OffsetOverflow);
+    /// [`Interrupted`](StorageError::Interrupted). What was written before stays written;
+    /// [`position`](Self::position) tells how much.
+    #[inline]
+    pub fn append(&mut self, data: &[u8]) -> StorageResult<()> {
+        self.write_at(self.position(), data)
+    }
+
+    /// Writes what fits at the live edge without waiting, and returns how much that is.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append); nothing was written then.
+    #[inline]
+    pub fn try_append(&mut self, data: &[u8]) -> StorageResult<usize> {
+        self.try_write_at(self.position(), data)
+    }
+
+    /// Writes at the live edge, waits for room for `timeout` at most, and returns how much was written.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append). That the time was not enough is no error: the count says so.
+    pub fn append_timeout(&mut self, data: &[u8], timeout: Duration) -> StorageResult<usize> {
+        let deadline = Deadline::after(timeout);
+        let put = self.pen.put(&self.state, self.position(), data, Wait::For(Some(&deadline)))?;
+        match put.stopped {
+            None | Some(StorageError::TimedOut) => Ok(put.written),
+            Some(error) => Err(error),
+        }
+    }
+
+    /// Writes all of `data` at `offset`. Bytes that are there already stay as they are: a reconnect that sends some
+    /// again is trimmed. Blocks while a gate leaves no room.
+    ///
+    /// Over a ring, a write above the live edge is a discontinuity: once all gates have read what there is, the window
+    /// restarts at `offset`, and all that was before is evicted.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    #[inline]
+    pub fn write_at(&mut self, offset: u64, data: &[u8]) -> StorageResult<()> {
+        match self.pen.put(&self.state, offset, data, Wait::For(None))?.stopped {
+            None => Ok(()),
+            Some(error) => Err(error),
+        }
+    }
+
+    /// Writes what fits at `offset` without waiting, and returns how much that is. 0 above the live edge of a ring means
+    /// that gates have yet to read what is before the gap.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    #[inline]
+    pub fn try_write_at(&mut self, offset: u64, data: &[u8]) -> StorageResult<usize> {
+        let put = self.pen.put(&self.state, offset, data, Wait::Never)?;
+        match put.stopped {
+            None => Ok(put.written),
+            Some(error) => Err(error),
+        }
+    }
+
+    /// How many bytes [`try_append`](Self::try_append) would take.
+    #[must_use]
+    pub fn room(&mut self) -> u64 {
+        let position = self.position();
+        match self.state.ring() {
+            Some(ring) => self.pen.gates.room(ring.window(), u64::MAX),
+            None => self.state.driver.room(position),
+        }
+    }
+
+    /// Says whether what is written from now on wakes the readers that wait for it.
+    ///
+    /// # Real-time
+    /// Not for a callback: readers that sleep already are woken once, to learn of it.
+    pub fn set_publication(&mut self, publication: Publication) {
+        self.notify();
+        match publication {
+            Publication::Silent { pace } => self.state.waits.go_silent(pace),
+            Publication::Notify => self.state.waits.go_loud(),
+        }
+        self.pen.publication = publication;
+    }
+
+    /// Wakes the readers that wait for what was written silently since the last call.
+    pub fn notify(&mut self) {
+        let end = self.position();
+        self.pen.notify(&self.state, end);
+    }
+
+    /// Ends the waits of this writer from another thread.
+    #[must_use]
+    pub fn interrupter(&self) -> Interrupter {
+        self.pen.interrupts.interrupter(self.state.clone())
+    }
+
+    /// Completes the resource. `Some(n)` ends it at `n`: bytes beyond are dropped, and a ring can end only at its live
+    /// edge. `None` ends it where the last byte written ends. Everybody that waits is woken.
+    ///
+    /// # Errors
+    /// [`StorageError::Hole`] or [`NotLiveEdge`](StorageError::NotLiveEdge), and nothing is changed. If the driver
+    /// cannot commit, the resource fails with its reason, and this is [`StorageError::Failed`]. Also
+    /// [`Committed`](StorageError::Committed), [`Failed`](StorageError::Failed) and
+    /// [`Cancelled`](StorageError::Cancelled) if it is that already.
+    pub fn commit(&mut self, final_len: Option<u64>) -> StorageResult<()> {
+        self.state.commit(final_len)
+    }
+
+    /// Fails the resource: bytes that are there stay readable, whoever waits for more gets the reason. Does nothing if
+    /// it is committed, failed or cancelled already.
+    pub fn fail(&mut self, reason: impl Into<StorageError>) {
+        self.state.fail(Arc::new(reason.into()));
+    }
+}
+
+impl Writer<RingDriver> {
+    /// A gate at the live edge: it reads all that is written from now on.
+    #[must_use]
+    pub fn gate(&mut self) -> Gate {
+        self.mint(self.position())
+    }
+
+    /// A gate at `offset`, which must lie inside the window; its end, the live edge, counts as inside.
+    ///
+    /// # Errors
+    /// [`StorageError::OutsideWindow`].
+    pub fn gate_at(&mut self, offset: u64) -> StorageResult<Gate> {
+        let window = self.window();
+        if offset < window.start || window.end < offset {
+            return Err(StorageError::OutsideWindow { offset, window });
+        }
+        Ok(self.mint(offset))
+    }
+
+    fn mint(&mut self, offset: u64) -> Gate {
+        Gate::new(self.state.clone(), self.pen.gates.mint(offset), offset)
+    }
+
+    /// The window. Exact: only this writer moves it.
+    #[must_use]
+    pub fn window(&self) -> Span {
+        self.state.driver.window().span()
+    }
+
+    /// How far the slowest gate is behind, in bytes; 0 without gates.
+    #[must_use]
+    pub fn gate_lag(&mut self) -> u64 {
+        self.pen.gates.lag(self.state.driver.window())
+    }
+
+    /// Pins a copy of `bytes` (at most [`PREAMBLE_MAX`](crate::PREAMBLE_MAX)) beside the window, in place of those
+    /// pinned before: the headers without which a decoder cannot start in the middle of the stream. Readers get them
+    /// by [`Reader::preamble`](crate::Reader::preamble).
+    ///
+    /// # Real-time
+    /// Blocking (allocates, and takes a lock that no read takes). Not for a callback.
+    ///
+    /// # Errors
+    /// [`StorageError::PreambleTooLarge`]; the old preamble stays.
+    pub fn set_preamble(&mut self, bytes: &[u8]) -> StorageResult<()> {
+        self.state.driver.set_preamble(bytes)
+    }
+}
+
+impl Pen {
+    #[inline]
+    fn put<D: DriverIo>(&mut self, state: &State<D>, offset: u64, data: &[u8], wait: Wait<'_>) -> StorageResult<Put> {
+        state.life.check_active()?;
+        match state.ring() {
+            Some(ring) => self.put_ring(state, ring, offset, data, wait),
+            None => self.put_foreign(state, offset, data, wait),
+        }
+    }
+
+    #[inline]
+    fn put_ring<D: DriverIo>(
+        &mut self,
+        state: &State<D>,
+        ring: &RingDriver,
+        offset: u64,
+        data: &[u8],
+        wait: Wait<'_>,
+    ) -> StorageResult<Put> {
+        let new = match ring.place(offset, data)? {
+            Placed::Nothing => return Ok(Put { written: data.len(), stopped: None }),
+            Placed::Append(new) => new,
+            Placed::Restart => match self.restart(state, ring, offset, wait) {
+                Ok(true) => data,
+                Ok(false) => return Ok(Put { written: 0, stopped: None }),
+                Err(error) => return Ok(Put { written: 0, stopped: Some(error) }),
+            },
+        };
+        let mut put = self.append(state, ring, new, wait);
+        put.written += data.len() - new.len();
+        Ok(put)
+    }
+
+    #[inline]
+    fn append<D: DriverIo>(&mut self, state: &State<D>, ring: &RingDriver, data: &[u8], wait: Wait<'_>) -> Put {
+        let window = ring.window();
+        let mut written = 0;
+        let stopped = loop {
+            let rest = &data[written..];
+            if rest.is_empty() {
+                break None;
+            }
+            let room = self.gates.room(window, rest.len() as u64);
+            if room > 0 {
+                // Whatever fits, at once: a writer that insists on more than there is room for, opposite a gate that
+                // insists on more than there is, would wait for ever.
+                let fits = rest.len().min(usize::try_from(room).unwrap_or(usize::MAX));
+                self.append_part(state, ring, &rest[..fits]);
+                written += fits;
+                continue;
+            }
+            let Wait::For(deadline) = wait else { break None };
+            // No room: the live edge is a capacity ahead of the slowest gate.
+            let byte = window.written_to() - window.capacity();
+            if let Err(error) = self.wait_for_gates(state, byte, deadline) {
+                break Some(error);
+            }
+        };
+        Put { written, stopped }
+    }
+
+    #[inline]
+    fn append_part<D: DriverIo>(&mut self, state: &State<D>, ring: &RingDriver, data: &[u8]) {
+        let window = ring.window();
+        // Only an observer wants to know.
+        let before = state.observer.as_ref().map(|_| window.span());
+        window.append(data);
+        let end = window.written_to();
+        if self.publication == Publication::Notify {
+            self.notify(state, end);
+        }
+        if let (Some(observer), Some(before)) = (&state.observer, before) {
+            observer.on_write(before.end..end);
+            let start = window.oldest();
+            if start > before.start {
+                observer.on_evict(before.start..start);
+            }
+        }
+    }
+
+    /// Wakes the readers that wait for anything up to `end` which they have not been told of.
+    #[inline]
+    fn notify<D: DriverIo>(&mut self, state: &State<D>, end: u64) {
+        if self.notified_to < end {
+            state.waits.notify(self.notified_to..end);
+            self.notified_to = end;
+        }
+    }
+
+    /// Blocks until all gates have passed `byte`.
+    #[cold]
+    fn wait_for_gates<D: DriverIo>(
+        &mut self,
+        state: &State<D>,
+        byte: u64,
+        deadline: Option<&Deadline>,
+    ) -> StorageResult<()> {
+        // What was published silently is told before we sleep, or a gate's reader may sleep too, for those very bytes.
+        if let Some(ring) = state.ring() {
+            self.notify(state, ring.window().written_to());
+        }
+        let patience = Patience { deadline, interrupts: Some(&self.interrupts) };
+        match self.gates.wait(byte, &patience, || state.life.check_active().err()) {
+            Waited::Done(done) => done,
+            Waited::Interrupted => Err(StorageError::Interrupted),
+            Waited::TimedOut => Err(StorageError::TimedOut),
+        }
+    }
+
+    /// A discontinuity: the window restarts at `offset`, once the gates have read all that there is. `false` if they
+    /// have not and this writer does not wait.
+    #[cold]
+    fn restart<D: DriverIo>(
+        &mut self,
+        state: &State<D>,
+        ring: &RingDriver,
+        offset: u64,
+        wait: Wait<'_>,
+    ) -> StorageResult<bool> {
+        let window = ring.window();
+        let before = window.span();
+        // The last byte before the gap; of a ring that nothing was written to, there is none.
+        if let Some(last) = before.end.checked_sub(1)
+            && !self.gates.passed(last)
+        {
+            let Wait::For(deadline) = wait else { return Ok(false) };
+            // A gate that waits for bytes beyond the gap would wait for us as we wait for it.
+            state.announce_gap(before.end);
+            let waited = self.wait_for_gates(state, last, deadline);
+            if waited.is_err() {
+                state.withdraw_gap();
+                waited?;
+            }
+        }
+        window.restart(offset);
+        self.gates.jumped(offset);
+        state.withdraw_gap();
+        self.notified_to = offset;
+        // All: a range that straddles the new start is waited for at a byte above it.
+        state.waits.notify_all();
+        if let Some(observer) = state.observer.as_ref().filter(|_| !before.is_empty()) {
+            observer.on_evict(before.into());
+        }
+        Ok(true)
+    }
+
+    fn put_foreign<D: DriverIo>(
+        &mut self,
+        state: &State<D>,
+        offset: u64,
+        data: &[u8],
+        wait: Wait<'_>,
+    ) -> StorageResult<Put> {
+        if offset.checked_add(data.len() as u64).is_none_or(|end| end > crate::MAX_OFFSET) {
+            return Err(StorageError::OffsetOverflow { offset, len: data.len() as u64 });
+        }
+        let mut written = 0;
+        while written < data.len() {
+            let at = offset + written as u64;
+            let room = usize::try_from(state.driver.room(at)).unwrap_or(usize::MAX);
+            if room == 0 {
+                let Wait::For(deadline) = wait else { break };
+                if let Err(error) = self.wait_for_driver(state, at, deadline) {
+                    return Ok(Put { written, stopped: Some(error) });
+                }
+                continue;
+            }
+            let part = &data[written..written + room.min(data.len() - written)];
+            if let Err(error) = state.write_foreign(at, part) {
+                return Ok(Put { written, stopped: Some(error) });
+            }
+            written += part.len();
+            self.position = self.position.max(at + part.len() as u64);
+            self.notified_to = self.position;
+        }
+        Ok(Put { written, stopped: None })
+    }
+
+    /// A driver of somebody else's does not say when it has room: it is asked again and again.
+    fn wait_for_driver<D: DriverIo>(
+        &mut self,
+        state: &State<D>,
+        offset: u64,
+        deadline: Option<&Deadline>,
+    ) -> StorageResult<()> {
+        use crate::wait::Look;
+        let patience = Patience { deadline, interrupts: Some(&self.interrupts) };
+        state.room.go_silent(DEFAULT_PACE);
+        let waited = state.room.wait(&patience, || match state.life.check_active() {
+            Err(error) => Look::Done(Err(error)),
+            Ok(()) if state.driver.room(offset) > 0 => Look::Done(Ok(())),
+            Ok(()) => Look::Missing(offset),
+        });
+        match waited {
+            Waited::Done(done) => done,
+            Waited::Interrupted => Err(StorageError::Interrupted),
+            Waited::TimedOut => Err(StorageError::TimedOut),
+        }
+    }
+}
+
+impl<D: DriverIo> Drop for Writer<D> {
+    fn drop(&mut self) {
+        // Nothing happens to a resource that is committed, failed or cancelled.
+        self.state.fail(Arc::new(StorageError::WriterDropped));
+        let room = self.state.room.clone();
+        self.shared.leave(std::mem::replace(&mut self.pen.gates, Gates::new(room)));
+    }
+}
+
+/// Appends. Blocks while a gate leaves no room, and then writes what fits.
+impl<D: DriverIo> io::Write for Writer<D> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        let position = self.position();
+        let put = self.pen.put(&self.state, position, data, Wait::For(None))?;
+        match put.stopped {
+            Some(error) if put.written == 0 => Err(error.into()),
+            _ => Ok(put.written),
+        }
+    }
+
+    /// Wakes the readers that wait for what was written silently.
+    fn flush(&mut self) -> io::Result<()> {
+        self.notify();
+        Ok(())
+    }
+}
+
+impl<D: DriverIo> std::fmt::Debug for Writer<D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writer")
+            .field("position", &self.position())
+            .field("publication", &self.pen.publication)
+            .finish_non_exhaustive()
+    }
+}
