@@ -103,7 +103,7 @@ pub(crate) unsafe fn copy_in(src: *const u8, cells: *mut u8, len: usize) {
 
 /// The cells could not be allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct OutOfMemory {
+pub struct OutOfMemory {
     /// How many were asked for.
     pub(crate) bytes: usize,
 }
@@ -303,7 +303,7 @@ fn out_of_bounds(at: usize, len: usize, cells: usize) -> ! {
 /// # Safety
 ///
 /// That is what an implementation promises.
-pub(crate) unsafe trait Pod: Copy + 'static {}
+pub unsafe trait Pod: Copy + 'static {}
 
 // SAFETY: an integer has no padding, and every pattern of bits is one.
 unsafe impl Pod for u8 {}
@@ -652,6 +652,8 @@ mod tests {
                             assert!(written, "{name}: byte {at} of {len} is {byte}, which nobody wrote");
                         }
                     }
+                    // A scope waits for its threads, but a thread sanitizer does not see how.
+                    writer.join().unwrap();
                 });
             }
         }
@@ -664,7 +666,7 @@ mod tests {
         let cells = Cells::new(LEN).unwrap();
         let (published, taken) = (AtomicU8::new(0), AtomicU8::new(0));
         thread::scope(|scope| {
-            scope.spawn(|| {
+            let writer = scope.spawn(|| {
                 for round in 1..=rounds {
                     // [taken] Acquire, by the fence: the reader has copied the last round out.
                     while taken.load(Relaxed) != round - 1 {
@@ -690,6 +692,7 @@ mod tests {
                 taken.store(round, Relaxed);
                 assert!(copied == [round; LEN], "round {round}: {copied:?}");
             }
+            writer.join().unwrap();
         });
     }
 

@@ -15,6 +15,7 @@ mod error;
 mod gate;
 mod lifecycle;
 mod observer;
+pub mod pcm;
 mod reader;
 mod resource;
 mod sync;

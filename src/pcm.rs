@@ -1,0 +1,334 @@
+//! Audio frames on their way to (or from) a real-time callback.
+//!
+//! A [`PcmWriter`] and a [`PcmReader`] share a ring of typed, interleaved frames. The reader's
+//! [`fill`](PcmReader::fill) is what an audio callback calls: it always fills the whole buffer and is wait-free. Behind
+//! the playhead some history is kept, from which a [`Tap`] on any other thread reads what is being heard. A seek
+//! ([`PcmControl::seek`]) makes everything that was decoded before it stale at once: it is dropped, never played.
+//!
+//! ```
+//! use roundelay::pcm::{self, PcmOptions};
+//!
+//! let (mut writer, mut reader) = pcm::open::<f32>(PcmOptions { rate_hz: 48_000, channels: 2, ..Default::default() })?;
+//! let epoch = writer.epoch();
+//! writer.write(epoch, &[0.5; 2 * 64])?; // 64 stereo frames; the decoder's thread
+//!
+//! let mut period = [0.0; 2 * 128];
+//! let fill = reader.fill(&mut period); // the audio callback
+//! assert_eq!((fill.frames, fill.missing), (64, 64));
+//! assert_eq!(period[127], 0.5);
+//! assert_eq!(period[128], 0.0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # The protocol
+//! The reader holds the writer back like a gate, but one that a seek revokes: a callback that is paused must not keep
+//! the decoder from filling the ring anew.
+//!
+//! ```text
+//!   seek      requested.fetch_add(1, Release); fence(SeqCst); wake the writer                    [seek]
+//!   writer    epoch ≠ requested.load(Acquire) → the frames in hand are stale                     [seek]
+//!             new epoch: answered.store(BUSY); fence(Release)                                    [epoch]
+//!                        base.store(end); media.store(…); answered.store(epoch, Release)         [epoch]
+//!             room: end + n ≤ max(position.load(Acquire), base) + capacity                       [playhead]
+//!   fill      r = requested.load(Acquire); answered.load(Acquire) ≠ r → silence           [seek] [epoch]
+//!             base, media; fence(Acquire); answered changed → silence                            [epoch]
+//!             p = max(position, base); copy from the window, validated, else silence
+//!             position.store(p + n, Release)                                                     [playhead]
+//! ```
+//!
+//! A `fill` that had begun when the seek was called may finish. Checked by `loom-tests/models/src/pcm.rs`.
+
+mod reader;
+mod tap;
+mod writer;
+
+pub use reader::PcmReader;
+pub use tap::{PcmControl, Tap};
+pub use writer::PcmWriter;
+
+use crate::{
+    CancelToken, InvalidOptions, ReadError, StorageError, StorageResult,
+    cancel::OnCancel,
+    lifecycle::{Life, Stage},
+    sync::{AtomicU64, CachePadded, Ordering::*, Tally, fence},
+    wait::{WaitTable, WakeAll},
+    window::Window,
+};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+/// A sample of one channel: `f32`, `i16` or `i32`.
+pub trait Sample: sealed::Sealed {
+    /// What is played where there is nothing.
+    const SILENCE: Self;
+}
+
+mod sealed {
+    pub trait Sealed: crate::cells::Pod + Send + Sync {}
+}
+
+macro_rules! samples {
+    ($($sample:ty = $silence:expr),*) => {$(
+        impl sealed::Sealed for $sample {}
+        impl Sample for $sample {
+            const SILENCE: Self = $silence;
+        }
+    )*};
+}
+samples!(f32 = 0.0, i16 = 0, i32 = 0);
+// One byte a sample: as few atomics as a model can have.
+#[cfg(loom)]
+samples!(u8 = 0);
+
+/// Options of [`open`].
+#[derive(Clone, Debug)]
+pub struct PcmOptions {
+    /// Frames a second. Only sleeps depend on it: opposite a real-time thread, which wakes nobody, the other side
+    /// sleeps for as long as the frames last.
+    pub rate_hz: u32,
+    /// Samples a frame, 1 to 1024.
+    pub channels: usize,
+    /// How many frames the writer may be ahead of the playhead, at least 1.
+    pub capacity_frames: usize,
+    /// How many frames behind the playhead are kept for taps, at least.
+    pub history_frames: usize,
+    /// Keep the ring's pages in memory (`mlock`) where the system allows it. They are touched in any case.
+    pub lock_memory: bool,
+    /// Cancels both sides.
+    pub cancel: CancelToken,
+}
+
+/// 48 kHz stereo, one second ahead, and 8192 frames of history.
+impl Default for PcmOptions {
+    fn default() -> Self {
+        Self {
+            rate_hz: 48_000,
+            channels: 2,
+            capacity_frames: 48_000,
+            history_frames: 8_192,
+            lock_memory: true,
+            cancel: CancelToken::new(),
+        }
+    }
+}
+
+/// What frames were decoded for: each seek begins a new epoch, and frames of older ones are never played.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(u64);
+
+/// In `answered` while the writer is changing over.
+const BUSY: u64 = u64::MAX;
+
+/// Why frames were not written. `Copy`, for writers in a capture callback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PcmError {
+    /// A seek has made these frames stale. Drop them, ask for the [`epoch`](PcmWriter::epoch), and decode for it.
+    #[error("a seek has made these frames stale; decode for the newest epoch")]
+    Stale,
+    /// The samples are no whole number of frames. Nothing was written.
+    #[error("the samples are no whole number of frames of {channels} channels")]
+    PartialFrame {
+        /// Samples a frame.
+        channels: usize,
+    },
+    /// The writer has finished.
+    #[error("the stream was finished")]
+    Finished,
+    /// It has failed; `status()` has the reason.
+    #[error("the stream has failed")]
+    Failed,
+    /// It was cancelled, or the reader is gone.
+    #[error("cancelled, or the reader is gone")]
+    Cancelled,
+    /// An [`Interrupter`] ended the wait.
+    #[error("the wait was interrupted")]
+    Interrupted,
+    /// The timeout passed first.
+    #[error("the wait timed out")]
+    TimedOut,
+}
+
+/// What became of a [`fill`](PcmReader::fill). `frames + missing` is the length of the buffer in frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fill {
+    /// Frames of the stream, at the beginning of the buffer.
+    pub frames: usize,
+    /// Frames of silence after them.
+    pub missing: usize,
+    /// Why there is silence: [`ReadError::NotYet`] is an underrun, or a seek that the writer has yet to answer.
+    pub cause: Option<ReadError>,
+    /// Whether the silence is that of a seek.
+    pub seeking: bool,
+}
+
+/// A writer and a reader of a new ring of frames.
+///
+/// # Errors
+/// [`StorageError::InvalidOptions`], [`StorageError::OutOfMemory`], [`StorageError::Cancelled`] if the token is.
+pub fn open<S: Sample>(options: PcmOptions) -> StorageResult<(PcmWriter<S>, PcmReader<S>)> {
+    if options.cancel.is_cancelled() {
+        return Err(StorageError::Cancelled);
+    }
+    let shared = Arc::new(Shared::new::<S>(&options)?);
+    let listener: Weak<Shared> = Arc::downgrade(&shared);
+    options.cancel.listen(listener);
+    Ok((PcmWriter::new(shared.clone()), PcmReader::new(shared)))
+}
+
+#[derive(Debug)]
+struct Shared {
+    window: Window,
+    frame_bytes: u64,
+    ahead_bytes: u64,
+    rate_hz: u32,
+    memory_locked: bool,
+    life: Life,
+    /// The newest epoch that was asked for. Written by seeks.
+    requested: CachePadded<AtomicU64>,
+    /// The epoch that the frames from `base` on belong to, or [`BUSY`]. These three are written by the writer.
+    answered: CachePadded<AtomicU64>,
+    /// Where that epoch begins, in bytes of the ring.
+    base: AtomicU64,
+    /// The place of its first frame in the medium, in frames.
+    media: AtomicU64,
+    /// The playhead, in bytes of the ring. Written by `fill`.
+    position: CachePadded<AtomicU64>,
+    /// The writer, waiting for room.
+    room: WaitTable<1>,
+    /// A reader that is no callback, waiting for frames.
+    frames: WaitTable<1>,
+    underruns: Tally,
+    missing_frames: Tally,
+}
+
+impl Shared {
+    fn new<S: Sample>(options: &PcmOptions) -> StorageResult<Self> {
+        let &PcmOptions { rate_hz, channels, capacity_frames, history_frames, lock_memory, .. } = options;
+        if !(1..=1024).contains(&channels) {
+            return Err(InvalidOptions::Channels(channels).into());
+        }
+        if !(1..=10_000_000).contains(&rate_hz) {
+            return Err(InvalidOptions::Rate(rate_hz).into());
+        }
+        if capacity_frames == 0 {
+            return Err(InvalidOptions::ZeroFrames.into());
+        }
+        let frame_bytes = channels * size_of::<S>();
+        // A power of two spares each access a division; what is gained is more history.
+        let bytes = capacity_frames
+            .checked_add(history_frames)
+            .and_then(|frames| frames.checked_mul(frame_bytes))
+            .and_then(usize::checked_next_power_of_two)
+            .filter(|&bytes| isize::try_from(bytes).is_ok())
+            .ok_or(InvalidOptions::CapacityTooLarge(capacity_frames as u64))?;
+        let mut window = Window::new(bytes, 0).map_err(|e| StorageError::OutOfMemory { bytes: e.bytes })?;
+        window.prefault();
+        let memory_locked = lock_memory && window.lock_memory();
+        Ok(Self {
+            window,
+            frame_bytes: frame_bytes as u64,
+            ahead_bytes: (capacity_frames * frame_bytes) as u64,
+            rate_hz,
+            memory_locked,
+            life: Life::active(),
+            requested: CachePadded::new(AtomicU64::new(0)),
+            answered: CachePadded::new(AtomicU64::new(0)),
+            base: AtomicU64::new(0),
+            media: AtomicU64::new(0),
+            position: CachePadded::new(AtomicU64::new(0)),
+            room: WaitTable::new(),
+            frames: WaitTable::new(),
+            underruns: Tally::default(),
+            missing_frames: Tally::default(),
+        })
+    }
+
+    fn channels<S: Sample>(&self) -> usize {
+        self.frame_bytes as usize / size_of::<S>()
+    }
+
+    #[inline]
+    fn requested(&self) -> Epoch {
+        // [seek] Acquire: what the seeker did before is seen (the place to go to). Pairs with the Release in `seek`.
+        Epoch(self.requested.load(Acquire))
+    }
+
+    #[inline]
+    fn playhead(&self) -> u64 {
+        // [playhead] Acquire: the reads of `fill` below the playhead come before our writes there, and of a tap: it
+        // sees the base of the playhead's epoch. Pairs with the Release in `fill`.
+        self.position.load(Acquire)
+    }
+
+    /// Up to where there is room for a writer whose epoch begins at `base`. A callback that was paused before a seek, and
+    /// has not moved since, does not hold the writer.
+    #[inline]
+    fn limit(&self, base: u64) -> u64 {
+        self.playhead().max(base) + self.ahead_bytes
+    }
+
+    /// Where the answered epoch begins, and where that is in the medium; `None` while the writer changes over.
+    #[inline]
+    fn epoch_base(&self) -> Option<(Epoch, u64, u64)> {
+        // [epoch] Acquire: pairs with the Release in `begin`.
+        let answered = self.answered.load(Acquire);
+        // Relaxed, both: the fences [epoch] and the second look at `answered` see to it that they belong together.
+        let base = self.base.load(Relaxed);
+        let media = self.media.load(Relaxed);
+        // [epoch] Acquire: pairs with the Release fence in `begin`.
+        fence(Acquire);
+        // Relaxed, because of the fence.
+        let unchanged = self.answered.load(Relaxed) == answered;
+        (unchanged && answered != BUSY).then_some((Epoch(answered), base, media))
+    }
+
+    /// How long `bytes` of frames last.
+    fn duration(&self, bytes: u64) -> Duration {
+        let frames = bytes / self.frame_bytes;
+        // At least 1 ms, so that a wait for a frame or two does not become a spin.
+        Duration::from_nanos(frames.saturating_mul(1_000_000_000) / u64::from(self.rate_hz))
+            .max(Duration::from_millis(1))
+    }
+
+    fn error(&self, stage: Stage) -> PcmError {
+        match stage {
+            // Asked only of a stage that is over.
+            Stage::Active | Stage::Committed(_) => PcmError::Finished,
+            Stage::Failed => PcmError::Failed,
+            Stage::Cancelled => PcmError::Cancelled,
+        }
+    }
+
+    fn cancel(&self) {
+        if self.life.cancel() {
+            self.wake_all();
+        }
+    }
+}
+
+impl WakeAll for Shared {
+    fn wake_all(&self) {
+        self.room.notify_all();
+        self.frames.notify_all();
+    }
+}
+
+impl OnCancel for Shared {
+    fn on_cancel(&self) {
+        self.cancel();
+    }
+}
+
+macro_rules! debug {
+    ($($handle:ident),*) => {$(
+        impl<S> std::fmt::Debug for $handle<S> {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($handle)).field("status", &self.shared.life.status()).finish_non_exhaustive()
+            }
+        }
+    )*};
+}
+debug!(PcmWriter, PcmReader, Tap);

@@ -1,0 +1,327 @@
+//! The reader's end: what an audio callback calls.
+
+use super::{Epoch, Fill, PcmControl, PcmError, Sample, Shared, Tap};
+use crate::{
+    Interrupter, ReadError, ResourceStatus,
+    cells::bytes_of_mut,
+    lifecycle::Stage,
+    sync::{Deadline, Ordering::*},
+    wait::{Interrupts, Look, Patience, Waited},
+};
+use std::{marker::PhantomData, sync::Arc, time::Duration};
+
+/// Reads frames, in an audio callback. Dropping it cancels the stream: the writer gets [`PcmError::Cancelled`].
+pub struct PcmReader<S> {
+    pub(super) shared: Arc<Shared>,
+    head: Playhead,
+    interrupts: Interrupts,
+    sample: PhantomData<fn() -> S>,
+}
+
+/// Where a reader is.
+#[derive(Debug)]
+struct Playhead {
+    /// In bytes of the ring: always in sync with the shared one.
+    position: u64,
+    /// The end of the frames when last looked; may be stale, and then it is too low.
+    known_end: u64,
+    epoch: Epoch,
+    /// What to add to the position, in frames, to get the place in the medium; wraps around.
+    media_ahead: u64,
+    /// Whether a frame of this epoch was played: before that, silence is no underrun.
+    primed: bool,
+}
+
+impl<S: Sample> PcmReader<S> {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        let head = Playhead { position: 0, known_end: 0, epoch: Epoch(0), media_ahead: 0, primed: false };
+        Self { shared, head, interrupts: Interrupts::new(), sample: PhantomData }
+    }
+
+    /// Fills the whole of `out` with interleaved samples: frames of the stream as far as there are, then silence.
+    /// Samples beyond the last whole frame of `out` are silence too.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel, on any branch.
+    pub fn fill(&mut self, out: &mut [S]) -> Fill {
+        let channels = self.shared.channels::<S>();
+        let frames = out.len() / channels;
+        let (stream, rest) = out.split_at_mut(frames * channels);
+        rest.fill(S::SILENCE);
+        let fill = self.take(stream);
+        self.count(fill)
+    }
+
+    /// Fills the whole of each channel's buffer, as many frames as the shortest has; the rest, and channels that the
+    /// stream does not have, are silence. Channels that `out` does not have are dropped.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel, on any branch.
+    pub fn fill_planar(&mut self, out: &mut [&mut [S]]) -> Fill {
+        /// A frame of the most channels fits.
+        const SCRATCH: usize = 1024;
+        let channels = self.shared.channels::<S>();
+        let frames = out.iter().map(|channel| channel.len()).min().unwrap_or(0);
+        let mut scratch = [S::SILENCE; SCRATCH];
+        let mut whole = Fill::default();
+        while whole.frames + whole.missing < frames {
+            let at = whole.frames + whole.missing;
+            let part = (frames - at).min(SCRATCH / channels);
+            let interleaved = &mut scratch[..part * channels];
+            // Once there is silence, all that follows is silence: a frame that comes late must not come early.
+            let fill = match whole.cause {
+                None => self.take(interleaved),
+                Some(_) => {
+                    interleaved.fill(S::SILENCE);
+                    Fill { missing: part, ..whole_cause(whole) }
+                }
+            };
+            for (c, channel) in out.iter_mut().enumerate() {
+                for (i, sample) in channel[at..at + part].iter_mut().enumerate() {
+                    *sample = if c < channels { interleaved[i * channels + c] } else { S::SILENCE };
+                }
+            }
+            whole.frames += fill.frames;
+            whole.missing += fill.missing;
+            (whole.cause, whole.seeking) = (fill.cause, fill.seeking);
+        }
+        for channel in out.iter_mut() {
+            channel[frames..].fill(S::SILENCE);
+        }
+        self.count(whole)
+    }
+
+    /// Fills whole frames.
+    #[inline]
+    fn take(&mut self, out: &mut [S]) -> Fill {
+        let shared = &*self.shared;
+        let head = &mut self.head;
+        let bytes = bytes_of_mut(out);
+        let (n, cause, seeking) = match head.look(shared, bytes.len() as u64) {
+            Err(SeekPending) => (0, Some(ReadError::NotYet), true),
+            Ok(there) => match shared.window.read(there.from, &mut bytes[..there.bytes as usize], head.known_end) {
+                // The window has left these frames behind: a seek was asked for and answered meanwhile, and the writer
+                // no longer waits for a reader that is slow to hear of it.
+                None => (0, Some(ReadError::NotYet), true),
+                Some(_) => {
+                    head.position = there.from + there.bytes;
+                    head.primed |= there.bytes > 0;
+                    // [playhead] Release: the reads above come before. Pairs with the Acquire in `playhead`.
+                    shared.position.store(head.position, Release);
+                    (there.bytes, there.cause, false)
+                }
+            },
+        };
+        let frame_bytes = shared.frame_bytes;
+        let fill = Fill {
+            frames: (n / frame_bytes) as usize,
+            missing: ((bytes.len() as u64 - n) / frame_bytes) as usize,
+            cause,
+            seeking,
+        };
+        out[n as usize / size_of::<S>()..].fill(S::SILENCE);
+        fill
+    }
+
+    fn count(&self, fill: Fill) -> Fill {
+        if fill.cause == Some(ReadError::NotYet) && !fill.seeking && self.head.primed {
+            self.shared.underruns.add(1);
+            self.shared.missing_frames.add(fill.missing as u64);
+        }
+        fill
+    }
+
+    /// Blocks until `frames` (or half the capacity, if that is less) can be read, and returns how many can be; fewer
+    /// only if the stream has ended. For a reader that is no callback: it fills a file, or is fed by one.
+    ///
+    /// # Real-time
+    /// Blocking. Not for a callback.
+    ///
+    /// # Errors
+    /// `Failed` or `Cancelled` once all is read; `Interrupted`.
+    pub fn wait(&mut self, frames: usize) -> Result<usize, PcmError> {
+        loop {
+            if let Some(frames) = self.wait_until(frames, None)? {
+                return Ok(frames);
+            }
+        }
+    }
+
+    /// As [`wait`](Self::wait), at most for `timeout`; returns what can be read by then.
+    ///
+    /// # Real-time
+    /// Blocking. Not for a callback.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub fn wait_timeout(&mut self, frames: usize, timeout: Duration) -> Result<usize, PcmError> {
+        let deadline = Deadline::after(timeout);
+        loop {
+            if let Some(frames) = self.wait_until(frames, Some(&deadline))? {
+                return Ok(frames);
+            }
+            if deadline.passed() {
+                return Ok(self.ready_frames());
+            }
+        }
+    }
+
+    /// One nap: as long as the frames last, since a writer in a capture callback wakes nobody.
+    fn wait_until(&mut self, frames: usize, deadline: Option<&Deadline>) -> Result<Option<usize>, PcmError> {
+        let shared = &*self.shared;
+        let head = &mut self.head;
+        // Room is made known here: this reader is no callback, and the writer may sleep for it.
+        shared.room.notify(0..head.position);
+        let wanted = (frames as u64).saturating_mul(shared.frame_bytes);
+        let wanted = wanted.min((shared.ahead_bytes / 2).max(shared.frame_bytes));
+        let nap = shared.duration(wanted);
+        let nap = Deadline::after(deadline.and_then(Deadline::left).map_or(nap, |left| left.min(nap)));
+        let patience = Patience { deadline: Some(&nap), interrupts: Some(&self.interrupts) };
+        let waited = shared.frames.wait(&patience, || match head.look(shared, wanted) {
+            Ok(there) => match there.cause {
+                None | Some(ReadError::Ended) => Look::Done(Ok(there.bytes)),
+                Some(ReadError::Failed | ReadError::Cancelled) if there.bytes > 0 => Look::Done(Ok(there.bytes)),
+                Some(ReadError::Failed) => Look::Done(Err(PcmError::Failed)),
+                Some(ReadError::Cancelled) => Look::Done(Err(PcmError::Cancelled)),
+                _ => Look::Missing(there.from + wanted - 1),
+            },
+            // An epoch that begins does so at the live edge.
+            Err(SeekPending) => Look::Missing(shared.window.end() + wanted - 1),
+        });
+        match waited {
+            Waited::Done(bytes) => Ok(Some((bytes? / shared.frame_bytes) as usize)),
+            Waited::Interrupted => Err(PcmError::Interrupted),
+            Waited::TimedOut => Ok(None),
+        }
+    }
+
+    fn ready_frames(&mut self) -> usize {
+        let bytes = self.head.look(&self.shared, self.shared.ahead_bytes).map_or(0, |there| there.bytes);
+        (bytes / self.shared.frame_bytes) as usize
+    }
+
+    /// The place in the medium of the next frame to be played, in frames. Frames of silence do not count.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        (self.head.position / self.shared.frame_bytes).wrapping_add(self.head.media_ahead)
+    }
+
+    /// How many fills fell short because the writer was late. Silence before the first frame of an epoch, during a seek
+    /// and after the end does not count.
+    #[must_use]
+    pub fn underruns(&self) -> u64 {
+        self.shared.underruns.get()
+    }
+
+    /// How many frames those fills were short of.
+    #[must_use]
+    pub fn missing_frames(&self) -> u64 {
+        self.shared.missing_frames.get()
+    }
+
+    /// Whether the stream goes on, and if not, why not; a final length is in frames.
+    ///
+    /// # Real-time
+    /// Wait-free, but not for a callback: the reason of a failure is shared, and whoever drops it last frees it.
+    #[must_use]
+    pub fn status(&self) -> ResourceStatus {
+        self.shared.life.status()
+    }
+
+    /// Ends the waits of this reader from another thread.
+    #[must_use]
+    pub fn interrupter(&self) -> Interrupter {
+        self.interrupts.interrupter(self.shared.clone())
+    }
+
+    /// A handle to seek with.
+    #[must_use]
+    pub fn control(&self) -> PcmControl {
+        PcmControl { shared: self.shared.clone() }
+    }
+
+    /// A tap on what is being heard.
+    #[must_use]
+    pub fn tap(&self) -> Tap<S> {
+        Tap::new(self.shared.clone())
+    }
+
+    /// Samples a frame.
+    #[must_use]
+    pub fn channels(&self) -> usize {
+        self.shared.channels::<S>()
+    }
+
+    /// Frames a second.
+    #[must_use]
+    pub fn rate_hz(&self) -> u32 {
+        self.shared.rate_hz
+    }
+
+    /// Whether the ring's pages are locked in memory, as [`PcmOptions::lock_memory`] asked for.
+    #[must_use]
+    pub fn memory_locked(&self) -> bool {
+        self.shared.memory_locked
+    }
+}
+
+impl Playhead {
+    /// Where the next frames are, and how many bytes of the `wanted` ones.
+    #[inline]
+    fn look(&mut self, shared: &Shared, wanted: u64) -> Result<There, SeekPending> {
+        let requested = shared.requested();
+        let (epoch, base, media) = shared.epoch_base().ok_or(SeekPending)?;
+        if epoch != requested {
+            return Err(SeekPending);
+        }
+        if epoch != self.epoch {
+            self.epoch = epoch;
+            self.primed = false;
+            self.media_ahead = media.wrapping_sub(base / shared.frame_bytes);
+        }
+        let from = self.position.max(base);
+        let mut stage = Stage::Active;
+        if self.known_end < from + wanted {
+            // The state first, as everywhere: what was written before the end is played.
+            stage = shared.life.stage();
+            self.known_end = shared.window.end();
+        }
+        // The end may lie below `from`, if it was loaded before the base moved; and in the middle of a frame, since long
+        // writes are published in pieces.
+        let there = self.known_end.saturating_sub(from);
+        if there >= wanted {
+            return Ok(There { from, bytes: wanted, cause: None });
+        }
+        let cause = match stage {
+            Stage::Active => ReadError::NotYet,
+            Stage::Committed(_) => ReadError::Ended,
+            Stage::Failed => ReadError::Failed,
+            Stage::Cancelled => ReadError::Cancelled,
+        };
+        Ok(There { from, bytes: there - there % shared.frame_bytes, cause: Some(cause) })
+    }
+}
+
+/// The next frames, in bytes of the ring, and why there are not more.
+struct There {
+    from: u64,
+    bytes: u64,
+    cause: Option<ReadError>,
+}
+
+/// A seek was asked for that the writer has yet to answer.
+struct SeekPending;
+
+/// Only why there is silence.
+fn whole_cause(fill: Fill) -> Fill {
+    Fill { frames: 0, missing: 0, ..fill }
+}
+
+impl<S> Drop for PcmReader<S> {
+    fn drop(&mut self) {
+        self.shared.cancel();
+    }
+}

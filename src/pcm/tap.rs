@@ -1,0 +1,142 @@
+//! Handles for other threads: seeking, and listening in.
+
+use super::{Epoch, Sample, Shared};
+use crate::{ResourceStatus, cells::bytes_of_mut, sync::Ordering::*};
+use std::{marker::PhantomData, sync::Arc};
+
+/// Seeks, from any thread.
+#[derive(Clone)]
+pub struct PcmControl {
+    pub(super) shared: Arc<Shared>,
+}
+
+impl PcmControl {
+    /// Makes all frames that were decoded so far stale, and returns the epoch that begins. From the next
+    /// [`fill`](PcmReader::fill) on there is silence, until frames of the new epoch come. Say where to go before, in
+    /// whatever the decoder looks at once it finds its epoch stale.
+    ///
+    /// # Real-time
+    /// Lock-free, but it may enter the kernel to wake the writer. Not for a callback.
+    pub fn seek(&self) -> Epoch {
+        // [seek] Release: pairs with the Acquire in `requested`. The fence [wake] in `notify_all` orders it before the
+        // load of `armed`.
+        let epoch = self.shared.requested.fetch_add(1, Release) + 1;
+        self.shared.room.notify_all();
+        Epoch(epoch)
+    }
+}
+
+impl std::fmt::Debug for PcmControl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PcmControl").field("epoch", &self.shared.requested()).finish_non_exhaustive()
+    }
+}
+
+/// Reads what is being heard, from any thread, and holds up neither side: for meters, scopes and analysers.
+pub struct Tap<S> {
+    pub(super) shared: Arc<Shared>,
+    laps: u64,
+    sample: PhantomData<fn() -> S>,
+}
+
+impl<S: Sample> Tap<S> {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, laps: 0, sample: PhantomData }
+    }
+
+    /// Fills `out` with the interleaved samples that end at the playhead, and returns how many frames of them are of
+    /// the stream. Those stand at the end of `out`; before them is silence, if less has been played since the last
+    /// seek, or is kept. Samples beyond the last whole frame of `out` are silence too.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
+    pub fn latest(&mut self, out: &mut [S]) -> usize {
+        let shared = &*self.shared;
+        let channels = shared.channels::<S>();
+        let whole = out.len() / channels * channels;
+        let playhead = shared.playhead();
+        // Relaxed: after the playhead, it is at least the base of the playhead's epoch, by the Release of [playhead].
+        // A later one lies above the playhead, and nothing of that epoch was heard yet.
+        let base = shared.base.load(Relaxed);
+        let heard = playhead.saturating_sub(base.max(shared.window.oldest()));
+        let heard = heard - heard % shared.frame_bytes;
+        let bytes = ((whole * size_of::<S>()) as u64).min(heard);
+        let start = whole - bytes as usize / size_of::<S>();
+        let recent = bytes_of_mut(&mut out[start..whole]);
+        let read = shared.window.read(playhead - bytes, recent, playhead);
+        let frames = match read {
+            Some(_) => (bytes / shared.frame_bytes) as usize,
+            None => {
+                self.laps += 1;
+                0
+            }
+        };
+        let silence = if frames == 0 { whole } else { start };
+        out[..silence].fill(S::SILENCE);
+        out[whole..].fill(S::SILENCE);
+        frames
+    }
+
+    /// The place of the playhead in the medium, in frames; `None` for the moment in which the writer answers a seek.
+    #[must_use]
+    pub fn position(&self) -> Option<u64> {
+        let shared = &*self.shared;
+        let playhead = shared.playhead();
+        let (_, base, media) = shared.epoch_base()?;
+        // Below the base: the seek was answered, and nothing of it played yet.
+        Some(media + playhead.saturating_sub(base) / shared.frame_bytes)
+    }
+
+    /// How many frames wait to be played.
+    #[must_use]
+    pub fn queued_frames(&self) -> usize {
+        let shared = &*self.shared;
+        let playhead = shared.playhead();
+        // Relaxed: a number to show.
+        let played_to = playhead.max(shared.base.load(Relaxed));
+        (shared.window.end().saturating_sub(played_to) / shared.frame_bytes) as usize
+    }
+
+    /// How often the frames were overwritten while they were read: this thread was held up for longer than the history
+    /// lasts.
+    #[must_use]
+    pub fn laps(&self) -> u64 {
+        self.laps
+    }
+
+    /// As [`PcmReader::underruns`].
+    #[must_use]
+    pub fn underruns(&self) -> u64 {
+        self.shared.underruns.get()
+    }
+
+    /// As [`PcmReader::missing_frames`].
+    #[must_use]
+    pub fn missing_frames(&self) -> u64 {
+        self.shared.missing_frames.get()
+    }
+
+    /// As [`PcmReader::status`].
+    #[must_use]
+    pub fn status(&self) -> ResourceStatus {
+        self.shared.life.status()
+    }
+
+    /// Samples a frame.
+    #[must_use]
+    pub fn channels(&self) -> usize {
+        self.shared.channels::<S>()
+    }
+
+    /// Frames a second.
+    #[must_use]
+    pub fn rate_hz(&self) -> u32 {
+        self.shared.rate_hz
+    }
+}
+
+impl<S: Sample> Clone for Tap<S> {
+    fn clone(&self) -> Self {
+        Self::new(self.shared.clone())
+    }
+}
