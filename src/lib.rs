@@ -1,4 +1,38 @@
-//! A lock-free ring-buffer streaming engine.
+//! A lock-free ring-buffer streaming engine for audio: one side writes a byte stream, any number of others read it
+//! anywhere inside a bounded window.
+//!
+//! ```text
+//!         evicted      │◀───────────── window: valid_window() ─────────────▶│   not there yet
+//!    ──────────────────┼────────────────────────────────────────────────────┼──────────────────
+//!                    start       ▲ follower        ▲ reader     ▲ gate      end ◀── writer
+//! ```
+//!
+//! - [`Resource`] is the stream. It hands out one [`Writer`], and any number of [`Reader`]s (anywhere), [`Cursor`]s
+//!   (reading on, may be lapped) and [`Gate`]s (reading on, holding the writer back).
+//! - [`RingDriver`] keeps the last bytes in memory. A [`DriverIo`] of your own goes through the same resource.
+//! - [`pcm`] has typed frames for audio callbacks.
+//!
+//! # May I call this in the callback?
+//!
+//! Each item says so under "Real-time". *Wait-free* means that every call ends in a bounded number of steps, whatever
+//! other threads do; *lock-free* and *blocking* are weaker, and so named. In short:
+//!
+//! | yes | no |
+//! |---|---|
+//! | [`Reader::try_read_at`], [`Cursor::try_read`], [`Gate::slices`] | `read`, `read_at`, `wait`, everything with a timeout |
+//! | [`Reader::valid_window`], [`Reader::contains_range`], counts | [`Reader::available`], [`Reader::preamble`] |
+//! | [`pcm::PcmReader::fill`], [`pcm::Tap::latest`], [`pcm::PcmWriter::try_write`] | [`pcm::PcmWriter::write`], [`pcm::PcmControl::seek`] |
+//! | [`Writer::try_append`] and [`Gate`], with [`Publication::Silent`] | making and dropping handles |
+//!
+//! # Offsets
+//!
+//! All offsets are bytes from the start of the stream, and only grow, up to [`MAX_OFFSET`]. A media seek backwards is a
+//! new stretch above the live edge.
+//!
+//! # Platforms
+//!
+//! Linux in full. macOS and Windows compile; their timed waits sleep in slices of at most 5 ms. `--cfg loom` is for the
+//! model tests; `--cfg roundelay_written_out` copies byte by byte, for sanitizers that do not see into assembler.
 #![deny(unsafe_code)]
 
 #[cfg(not(any(target_os = "linux", target_os = "macos", windows)))]
@@ -34,6 +68,11 @@ pub use resource::Resource;
 pub use wait::Interrupter;
 pub use window::MAX_OFFSET;
 pub use writer::{Publication, Writer};
+
+/// The README's program compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 /// Opens a resource that nothing needs to cancel; see [`Resource::open`].
 ///

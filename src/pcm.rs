@@ -143,7 +143,7 @@ pub enum PcmError {
     /// It was cancelled, or the reader is gone.
     #[error("cancelled, or the reader is gone")]
     Cancelled,
-    /// An [`Interrupter`] ended the wait.
+    /// An [`Interrupter`](crate::Interrupter) ended the wait.
     #[error("the wait was interrupted")]
     Interrupted,
     /// The timeout passed first.

@@ -242,7 +242,39 @@ pub(super) unsafe fn avx(src: *const u8, dst: *mut u8, len: usize) {
         }
         return;
     }
-    // SAFETY: the caller's promise, and `len` is over 128.
+    if len <= 256 {
+        // SAFETY: 129 to 256 bytes as two times four moves of 32, at the start and at the end: inside what the caller
+        // has promised. All registers that `vzeroupper` changes are declared; no move changes a flag.
+        unsafe {
+            asm!(
+                "vmovdqu ymm0, [{src}]",
+                "vmovdqu ymm1, [{src} + 32]",
+                "vmovdqu ymm2, [{src} + 64]",
+                "vmovdqu ymm3, [{src} + 96]",
+                "vmovdqu ymm4, [{src} + {len} - 128]",
+                "vmovdqu ymm5, [{src} + {len} - 96]",
+                "vmovdqu ymm6, [{src} + {len} - 64]",
+                "vmovdqu ymm7, [{src} + {len} - 32]",
+                "vmovdqu [{dst}], ymm0",
+                "vmovdqu [{dst} + 32], ymm1",
+                "vmovdqu [{dst} + 64], ymm2",
+                "vmovdqu [{dst} + 96], ymm3",
+                "vmovdqu [{dst} + {len} - 128], ymm4",
+                "vmovdqu [{dst} + {len} - 96], ymm5",
+                "vmovdqu [{dst} + {len} - 64], ymm6",
+                "vmovdqu [{dst} + {len} - 32], ymm7",
+                "vzeroupper",
+                src = in(reg) src, dst = in(reg) dst, len = in(reg) len,
+                out("ymm0") _, out("ymm1") _, out("ymm2") _, out("ymm3") _,
+                out("ymm4") _, out("ymm5") _, out("ymm6") _, out("ymm7") _,
+                out("ymm8") _, out("ymm9") _, out("ymm10") _, out("ymm11") _,
+                out("ymm12") _, out("ymm13") _, out("ymm14") _, out("ymm15") _,
+                options(nostack, preserves_flags),
+            );
+        }
+        return;
+    }
+    // SAFETY: the caller's promise, and `len` is over 256.
     let skip = unsafe { align_head(src, dst, 32) };
     // Blocks of 128 while a byte before the last 128 is left, then the last 128.
     let from = src.wrapping_add(skip);

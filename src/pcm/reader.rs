@@ -261,7 +261,7 @@ impl<S: Sample> PcmReader<S> {
         self.shared.rate_hz
     }
 
-    /// Whether the ring's pages are locked in memory, as [`PcmOptions::lock_memory`] asked for.
+    /// Whether the ring's pages are locked in memory, as [`PcmOptions::lock_memory`](super::PcmOptions::lock_memory) asked for.
     #[must_use]
     pub fn memory_locked(&self) -> bool {
         self.shared.memory_locked

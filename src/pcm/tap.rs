@@ -12,7 +12,7 @@ pub struct PcmControl {
 
 impl PcmControl {
     /// Makes all frames that were decoded so far stale, and returns the epoch that begins. From the next
-    /// [`fill`](PcmReader::fill) on there is silence, until frames of the new epoch come. Say where to go before, in
+    /// [`fill`](super::PcmReader::fill) on there is silence, until frames of the new epoch come. Say where to go before, in
     /// whatever the decoder looks at once it finds its epoch stale.
     ///
     /// # Real-time
@@ -104,19 +104,19 @@ impl<S: Sample> Tap<S> {
         self.laps
     }
 
-    /// As [`PcmReader::underruns`].
+    /// As [`PcmReader::underruns`](super::PcmReader::underruns).
     #[must_use]
     pub fn underruns(&self) -> u64 {
         self.shared.underruns.get()
     }
 
-    /// As [`PcmReader::missing_frames`].
+    /// As [`PcmReader::missing_frames`](super::PcmReader::missing_frames).
     #[must_use]
     pub fn missing_frames(&self) -> u64 {
         self.shared.missing_frames.get()
     }
 
-    /// As [`PcmReader::status`].
+    /// As [`PcmReader::status`](super::PcmReader::status).
     #[must_use]
     pub fn status(&self) -> ResourceStatus {
         self.shared.life.status()

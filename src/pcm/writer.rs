@@ -43,7 +43,7 @@ impl<S: Sample> PcmWriter<S> {
     }
 
     /// Begins an epoch whose first frame is frame `media_frame` of the medium, for the sake of
-    /// [`PcmReader::position`]. Without it, `write` begins the epoch, and positions count on. Does nothing if the epoch
+    /// [`PcmReader::position`](super::PcmReader::position). Without it, `write` begins the epoch, and positions count on. Does nothing if the epoch
     /// has begun.
     ///
     /// # Real-time
@@ -207,7 +207,7 @@ impl<S: Sample> PcmWriter<S> {
         }
     }
 
-    /// Fails the stream: the reader plays out what is there, and then finds [`ReadError::Failed`].
+    /// Fails the stream: the reader plays out what is there, and then finds [`ReadError::Failed`](crate::ReadError::Failed).
     pub fn fail(self, reason: impl Into<StorageError>) {
         if self.shared.life.fail(Arc::new(reason.into())) {
             self.shared.wake_all();
