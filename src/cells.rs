@@ -225,8 +225,10 @@ impl Cells {
         self.first.as_ptr()
     }
 
-    /// Keeps the pages in memory from now on, if the system allows it; says whether it does. Undone when the memory is
-    /// given back.
+    /// Keeps the pages in memory from now on, if the system allows it; says whether it does.
+    ///
+    /// Undone when the pages go back to the system. Not by `drop` itself: locks do not nest, and the last page of a small
+    /// allocation may also be the first of another one that is locked.
     pub(crate) fn lock_memory(&self) -> bool {
         #[cfg(unix)]
         // SAFETY: the range is this allocation; locking changes nothing that a program can see.
