@@ -33,10 +33,9 @@
 //!   them like any other.
 
 #[cfg(not(loom))]
-use std::{
-    alloc::{Layout, alloc_zeroed, dealloc},
-    ptr::NonNull,
-};
+use memmap2::MmapMut;
+#[cfg(not(loom))]
+use std::ptr::NonNull;
 use std::{fmt, slice};
 
 #[cfg(loom)]
@@ -115,18 +114,14 @@ pub struct OutOfMemory {
 /// written, and nothing worse.
 #[cfg(not(loom))]
 pub(crate) struct Cells {
-    /// The first cell, a multiple of [`ALIGN`].
+    /// The first cell, at the start of a page.
     first: NonNull<u8>,
     len: usize,
-    /// What the allocator gave: up to `ALIGN - 1` bytes before `first`.
-    allocation: NonNull<u8>,
-    layout: Layout,
+    /// Whose memory it is. Pages of their own, so that locking them locks nothing else, and giving them back undoes it.
+    memory: MmapMut,
 }
 
-/// Two cache lines, since some processors fetch them in pairs.
-const ALIGN: usize = 128;
-
-// SAFETY: `Cells` owns its allocation, which any thread may free.
+// SAFETY: `Cells` owns its memory, which any thread may give back.
 #[cfg(not(loom))]
 unsafe impl Send for Cells {}
 // SAFETY: through `&Cells`, the bytes are touched by `copy_in` and `copy_out` alone, which may race, and read through
@@ -136,25 +131,18 @@ unsafe impl Sync for Cells {}
 
 #[cfg(not(loom))]
 impl Cells {
-    /// Allocates `len` zeroed cells. Large ones take memory only page by page, as they are touched: see
+    /// Maps `len` zeroed cells. They take memory only page by page, as they are touched: see
     /// [`prefault`](Self::prefault).
     ///
     /// # Real-time
     ///
-    /// Not for a callback: it allocates, and so frees when dropped.
+    /// Not for a callback: it enters the kernel, and so does dropping it.
     pub(crate) fn new(len: usize) -> Result<Self, OutOfMemory> {
         prepare();
-        // Asked for the alignment, the allocator would clear the memory by hand, and touch all of it. So the place is
-        // picked here, out of a little more.
-        let error = OutOfMemory { bytes: len };
-        let bytes = len.checked_add(ALIGN - 1).ok_or(error)?;
-        let layout = Layout::array::<u8>(bytes).map_err(|_| error)?;
-        // SAFETY: the size is not zero: it is at least `ALIGN - 1`.
-        let allocation = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or(error)?;
-        let skip = allocation.addr().get().wrapping_neg() % ALIGN;
-        // SAFETY: `skip` is at most `ALIGN - 1`, and the allocation is `ALIGN - 1` bytes longer than `len`.
-        let first = unsafe { allocation.add(skip) };
-        Ok(Self { first, len, allocation, layout })
+        let mut memory = MmapMut::map_anon(len).map_err(|_| OutOfMemory { bytes: len })?;
+        // From here on the bytes are touched through this pointer alone, and never as a slice of `memory`.
+        let first = NonNull::new(memory.as_mut_ptr()).ok_or(OutOfMemory { bytes: len })?;
+        Ok(Self { first, len, memory })
     }
 
     /// The number of cells.
@@ -220,19 +208,10 @@ impl Cells {
         }
     }
 
-    /// The first cell. For the address; the bytes are not to be touched through it.
-    pub(crate) fn as_ptr(&self) -> *const u8 {
-        self.first.as_ptr()
-    }
-
-    /// Keeps the pages in memory from now on, if the system allows it; says whether it does.
-    ///
-    /// Undone when the pages go back to the system. Not by `drop` itself: locks do not nest, and the last page of a small
-    /// allocation may also be the first of another one that is locked.
+    /// Keeps the pages in memory until they are given back, if the system allows it; says whether it does.
     pub(crate) fn lock_memory(&self) -> bool {
         #[cfg(unix)]
-        // SAFETY: the range is this allocation; locking changes nothing that a program can see.
-        return unsafe { rustix::mm::mlock(self.as_ptr().cast_mut().cast(), self.len) }.is_ok();
+        return self.memory.lock().is_ok();
         #[cfg(not(unix))]
         false
     }
@@ -267,14 +246,6 @@ impl Cells {
         check_bounds(at, len, self.len);
         // SAFETY: `at` is at most `self.len`, so this is inside the allocation or one past its end.
         unsafe { self.first.add(at) }.as_ptr()
-    }
-}
-
-#[cfg(not(loom))]
-impl Drop for Cells {
-    fn drop(&mut self) {
-        // SAFETY: `alloc_zeroed` gave `allocation` for `layout` in `new`, and nobody else frees it.
-        unsafe { dealloc(self.allocation.as_ptr(), self.layout) };
     }
 }
 
@@ -722,7 +693,7 @@ mod tests {
         for len in [0, 1, 100, 4096, 1 << 20] {
             let cells = Cells::new(len).unwrap();
             assert_eq!(cells.len(), len);
-            assert_eq!(cells.as_ptr().addr() % ALIGN, 0);
+            assert_eq!(cells.at(0, 0).addr() % 128, 0);
             let mut copied = vec![1; len];
             cells.read(0, &mut copied);
             assert!(copied.iter().all(|byte| *byte == 0));

@@ -176,6 +176,7 @@ impl<D: DriverIo> Cursor<D> {
             }
         }
         // Overtaken each time, even at the live edge: there is nothing that could be read in time.
+        self.lapped = false;
         Err(ReadError::NotYet)
     }
 

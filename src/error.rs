@@ -95,7 +95,7 @@ pub enum StorageError {
         end: u64,
     },
 
-    /// A write, or a final length, would go past [`MAX_OFFSET`](crate::MAX_OFFSET). Nothing was changed.
+    /// A write, a wait or a final length would go past [`MAX_OFFSET`](crate::MAX_OFFSET). Nothing was changed.
     #[error("offset {offset} + {len} bytes is past the largest stream offset")]
     OffsetOverflow {
         /// Where the bytes were to go.
@@ -235,6 +235,9 @@ pub enum InvalidOptions {
     /// A rate of nothing.
     #[error("a sample rate of {0} Hz: give 1 to 10,000,000")]
     Rate(u32),
+    /// More than an allocation can have.
+    #[error("a capacity of {0} frames, with the history, is more than an allocation can have")]
+    TooManyFrames(usize),
     /// No frames of room.
     #[error("a capacity of 0 frames holds nothing; give at least 1 frame")]
     ZeroFrames,
@@ -285,7 +288,21 @@ impl From<StorageError> for io::Error {
     }
 }
 
+/// The error stays inside, as with [`StorageError`].
+impl From<ReadError> for io::Error {
+    fn from(error: ReadError) -> Self {
+        let kind = match error {
+            ReadError::NotYet => io::ErrorKind::WouldBlock,
+            ReadError::Ended => io::ErrorKind::UnexpectedEof,
+            ReadError::Cancelled => io::ErrorKind::ConnectionAborted,
+            ReadError::Failed | ReadError::Evicted { .. } => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
+}
+
 /// How a wait for a range ended.
+#[must_use = "a wait may have ended without its range"]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WaitOutcome {
     /// The range can be read, as far as the resource goes.

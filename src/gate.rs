@@ -32,14 +32,43 @@ use std::{
 /// The position of a gate that was dropped: above every offset.
 const GONE: u64 = u64::MAX;
 
-/// A gate's position, on a cache line of its own: one side stores it, the other loads it.
+/// What a gate tells the writer, on a cache line of its own: one side stores it, the other loads it.
 #[derive(Debug)]
-pub struct GatePosition(CachePadded<AtomicU64>);
+pub struct GatePosition(CachePadded<Told>);
+
+#[derive(Debug)]
+struct Told {
+    /// The next byte that the gate will read.
+    position: AtomicU64,
+    /// The pace in nanoseconds of a writer that waits for this gate, if the gate is silent; 0 if it wakes the writer.
+    pace_nanos: AtomicU64,
+}
 
 impl GatePosition {
+    fn new(position: u64) -> Self {
+        Self(CachePadded::new(Told { position: AtomicU64::new(position), pace_nanos: AtomicU64::new(0) }))
+    }
+
     fn publish(&self, position: u64) {
-        // [gate] Release: the gate's last reads below `position` come before. Pairs with the Acquire in `refresh`.
-        self.0.store(position, Release);
+        // [gate] Release: the gate's last reads below `position` come before. Pairs with the Acquire in `position`.
+        self.0.position.store(position, Release);
+    }
+
+    fn position(&self) -> u64 {
+        // [gate] Acquire: the gate's reads below its position come before our writes there. Pairs with the Release in
+        // `publish`.
+        self.0.position.load(Acquire)
+    }
+
+    fn set_pace(&self, pace: Option<Duration>) {
+        let nanos = pace.map_or(0, |pace| u64::try_from(pace.as_nanos()).unwrap_or(u64::MAX).max(1));
+        // Relaxed: the caller wakes the writer, and the fence [wake] of that orders it.
+        self.0.pace_nanos.store(nanos, Relaxed);
+    }
+
+    fn pace(&self) -> Option<Duration> {
+        // Relaxed: see `set_pace`.
+        Some(self.0.pace_nanos.load(Relaxed)).filter(|&nanos| nanos > 0).map(Duration::from_nanos)
     }
 }
 
@@ -81,11 +110,13 @@ impl Gates {
 
     /// Looks at all positions. Frees nothing: a real-time writer comes here.
     fn refresh(&mut self) {
-        let base = self.base;
-        // [gate] Acquire: a gate's reads below its position come before our writes there. Pairs with the Release in
-        // `publish`.
-        let positions = self.positions.iter().map(|gate| gate.0.load(Acquire).max(base));
-        self.limit = positions.min().unwrap_or(GONE);
+        self.limit = self.positions.iter().map(|gate| gate.position().max(self.base)).min().unwrap_or(GONE);
+    }
+
+    /// The pace of the quickest of the silent gates that are there: whoever is held by a slower one looks too often,
+    /// which does no harm.
+    fn pace(&self) -> Option<Duration> {
+        self.positions.iter().filter(|gate| gate.position() != GONE).filter_map(|gate| gate.pace()).min()
     }
 
     /// A discontinuity: every gate had drained, and the window goes on at `at`.
@@ -96,9 +127,8 @@ impl Gates {
 
     /// A new gate at `at`, which lies inside the window now.
     pub fn mint(&mut self, at: u64) -> Arc<GatePosition> {
-        // Relaxed: a gate that is gone stays gone; whether it is seen now or later decides nothing.
-        self.positions.retain(|gate| gate.0.load(Relaxed) != GONE);
-        let gate = Arc::new(GatePosition(CachePadded::new(AtomicU64::new(at))));
+        self.positions.retain(|gate| gate.position() != GONE);
+        let gate = Arc::new(GatePosition::new(at));
         self.positions.push(gate.clone());
         self.limit = self.limit.min(at);
         gate
@@ -115,7 +145,11 @@ impl Gates {
         room.wait(patience, || match stop() {
             Some(reason) => Look::Done(Err(reason)),
             None if self.passed(byte) => Look::Done(Ok(())),
-            None => Look::Missing(byte),
+            None => {
+                // Anew before each sleep: a gate that goes silent wakes us, to be seen here.
+                room.set_pace(self.pace());
+                Look::Missing(byte)
+            }
         })
     }
 
@@ -148,8 +182,8 @@ impl Gates {
 ///
 /// # Real-time
 /// [`slices`](Self::slices), [`try_read`](Self::try_read) and [`Slices::consume`] are wait-free; they never allocate,
-/// free or lock. They enter the kernel only to wake a writer that sleeps for room, and not at all with
-/// [`Publication::Silent`].
+/// free or lock. They enter the kernel only to wake a writer that sleeps for room (`slices` and `try_read` too, when the
+/// stream has jumped or ended), and not at all with [`Publication::Silent`].
 pub struct Gate {
     state: Arc<State<RingDriver>>,
     published: Arc<GatePosition>,
@@ -160,6 +194,8 @@ pub struct Gate {
     publication: Publication,
     interrupts: Interrupts,
     discontinuities: u64,
+    /// Whether it has read all of a generation that is over. It holds nobody from then on, and lends nothing.
+    retired: bool,
 }
 
 impl Gate {
@@ -172,6 +208,7 @@ impl Gate {
             publication: Publication::Notify,
             interrupts: Interrupts::new(),
             discontinuities: 0,
+            retired: false,
         }
     }
 
@@ -202,10 +239,12 @@ impl Gate {
     /// # Real-time
     /// Not for a callback: a writer that sleeps already is woken once, to learn of it.
     pub fn set_publication(&mut self, publication: Publication) {
-        if let Publication::Silent { pace } = publication {
-            self.state.room.go_silent(pace);
-        }
         self.publication = publication;
+        self.published.set_pace(match publication {
+            Publication::Silent { pace } => Some(pace),
+            Publication::Notify => None,
+        });
+        self.state.room.notify_all();
     }
 
     /// Ends the waits of this gate from another thread.
@@ -227,28 +266,41 @@ impl Gate {
     }
 
     fn adopt(&mut self, edge: &Edge) {
+        if self.retired {
+            return;
+        }
         // Only a jump takes the start past a gate, and only once the gate has read all that was before.
         if self.position < edge.start {
             self.discontinuities += 1;
             self.move_to(edge.start);
         }
         self.known_end = edge.end.max(self.position);
+        // Nothing more will come of this generation, so that the next one's writer need not wait for it. What a writer
+        // that was failed in the middle of a write may publish still is not looked at.
+        if edge.stage != Stage::Active && self.known_end == self.position {
+            self.retired = true;
+            self.release(GONE);
+        }
     }
 
     /// Gives up the bytes below `position`.
     fn move_to(&mut self, position: u64) {
-        let released = self.position..position;
         self.position = position;
+        self.release(position);
+    }
+
+    fn release(&self, position: u64) {
         self.published.publish(position);
         if self.publication == Publication::Notify {
-            self.state.room.notify(released);
+            // All below: which of it is new does not matter to a writer that waits for a byte of it.
+            self.state.room.notify(0..position);
         }
     }
 
     /// All the bytes that there are, in place.
     ///
     /// # Real-time
-    /// Wait-free. Never allocates, frees, locks or enters the kernel.
+    /// Wait-free. Never allocates, frees or locks; enters the kernel as said above.
     ///
     /// # Errors
     /// [`ReadError::NotYet`], or [`Ended`](ReadError::Ended), [`Failed`](ReadError::Failed),
@@ -296,13 +348,9 @@ impl Gate {
             Err(ReadError::Ended) => return Ok(0),
             Err(error) => return Err(error),
         };
-        let (first, second) = slices.as_slices();
-        let head = first.len().min(buf.len());
-        let tail = second.len().min(buf.len() - head);
-        buf[..head].copy_from_slice(&first[..head]);
-        buf[head..head + tail].copy_from_slice(&second[..tail]);
-        slices.consume(head + tail);
-        Ok(head + tail)
+        let n = slices.copy_to(buf);
+        slices.consume(n);
+        Ok(n)
     }
 
     /// Blocks until there are `at_least` bytes, and lends all that there are. There are fewer only if no more can come
@@ -368,8 +416,7 @@ impl Gate {
 /// Gives the writer the room that this gate held.
 impl Drop for Gate {
     fn drop(&mut self) {
-        self.published.publish(GONE);
-        self.state.room.notify(self.position..u64::MAX);
+        self.release(GONE);
     }
 }
 
@@ -454,6 +501,16 @@ impl Slices<'_> {
     #[must_use]
     pub fn second(&self) -> &[u8] {
         self.as_slices().1
+    }
+
+    /// Copies as many bytes as fit into `buf`, and returns how many. Gives none of them up.
+    pub fn copy_to(&self, buf: &mut [u8]) -> usize {
+        let (first, second) = self.as_slices();
+        let head = first.len().min(buf.len());
+        let tail = second.len().min(buf.len() - head);
+        buf[..head].copy_from_slice(&first[..head]);
+        buf[head..head + tail].copy_from_slice(&second[..tail]);
+        head + tail
     }
 
     /// Gives up the first `n` bytes: the writer may write there.

@@ -28,10 +28,10 @@
 //!   seek      requested.fetch_add(1, Release); fence(SeqCst); wake the writer                    [seek]
 //!   writer    epoch ≠ requested.load(Acquire) → the frames in hand are stale                     [seek]
 //!             new epoch: answered.store(BUSY); fence(Release)                                    [epoch]
-//!                        base.store(end); media.store(…); answered.store(epoch, Release)         [epoch]
+//!                        base, media_ahead.store(…); answered.store(epoch, Release)         [epoch]
 //!             room: end + n ≤ max(position.load(Acquire), base) + capacity                       [playhead]
 //!   fill      r = requested.load(Acquire); answered.load(Acquire) ≠ r → silence           [seek] [epoch]
-//!             base, media; fence(Acquire); answered changed → silence                            [epoch]
+//!             base, media_ahead; fence(Acquire); answered changed → silence                            [epoch]
 //!             p = max(position, base); copy from the window, validated, else silence
 //!             position.store(p + n, Release)                                                     [playhead]
 //! ```
@@ -192,8 +192,8 @@ struct Shared {
     answered: CachePadded<AtomicU64>,
     /// Where that epoch begins, in bytes of the ring.
     base: AtomicU64,
-    /// The place of its first frame in the medium, in frames.
-    media: AtomicU64,
+    /// What to add to a place in the ring, in frames, to get the place in the medium; wraps around.
+    media_ahead: AtomicU64,
     /// The playhead, in bytes of the ring. Written by `fill`.
     position: CachePadded<AtomicU64>,
     /// The writer, waiting for room.
@@ -202,6 +202,8 @@ struct Shared {
     frames: WaitTable<1>,
     underruns: Tally,
     missing_frames: Tally,
+    /// Held, since a child token is forgotten by its parent when the last clone is gone.
+    _cancel: CancelToken,
 }
 
 impl Shared {
@@ -223,7 +225,7 @@ impl Shared {
             .and_then(|frames| frames.checked_mul(frame_bytes))
             .and_then(usize::checked_next_power_of_two)
             .filter(|&bytes| isize::try_from(bytes).is_ok())
-            .ok_or(InvalidOptions::CapacityTooLarge(capacity_frames as u64))?;
+            .ok_or(InvalidOptions::TooManyFrames(capacity_frames))?;
         let mut window = Window::new(bytes, 0).map_err(|e| StorageError::OutOfMemory { bytes: e.bytes })?;
         window.prefault();
         let memory_locked = lock_memory && window.lock_memory();
@@ -237,12 +239,13 @@ impl Shared {
             requested: CachePadded::new(AtomicU64::new(0)),
             answered: CachePadded::new(AtomicU64::new(0)),
             base: AtomicU64::new(0),
-            media: AtomicU64::new(0),
+            media_ahead: AtomicU64::new(0),
             position: CachePadded::new(AtomicU64::new(0)),
             room: WaitTable::new(),
             frames: WaitTable::new(),
             underruns: Tally::default(),
             missing_frames: Tally::default(),
+            _cancel: options.cancel.clone(),
         })
     }
 
@@ -270,19 +273,19 @@ impl Shared {
         self.playhead().max(base) + self.ahead_bytes
     }
 
-    /// Where the answered epoch begins, and where that is in the medium; `None` while the writer changes over.
+    /// The answered epoch, where it begins, and how far the medium is ahead of the ring; `None` while the writer changes over.
     #[inline]
     fn epoch_base(&self) -> Option<(Epoch, u64, u64)> {
         // [epoch] Acquire: pairs with the Release in `begin`.
         let answered = self.answered.load(Acquire);
         // Relaxed, both: the fences [epoch] and the second look at `answered` see to it that they belong together.
         let base = self.base.load(Relaxed);
-        let media = self.media.load(Relaxed);
+        let media_ahead = self.media_ahead.load(Relaxed);
         // [epoch] Acquire: pairs with the Release fence in `begin`.
         fence(Acquire);
         // Relaxed, because of the fence.
         let unchanged = self.answered.load(Relaxed) == answered;
-        (unchanged && answered != BUSY).then_some((Epoch(answered), base, media))
+        (unchanged && answered != BUSY).then_some((Epoch(answered), base, media_ahead))
     }
 
     /// How long `bytes` of frames last.

@@ -127,7 +127,8 @@ impl<D: DriverIo> Reader<D> {
     /// Ends the waits of this handle (not of its clones) from another thread.
     #[must_use]
     pub fn interrupter(&self) -> Interrupter {
-        self.interrupts.interrupter(self.state.clone())
+        // By way of what all generations share: a `refresh` does not take this handle out of its reach.
+        self.interrupts.interrupter(self.shared.clone())
     }
 
     /// Whether all of `range` can be read now. An empty range always can.

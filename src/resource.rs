@@ -1,8 +1,8 @@
 //! The state machine over a driver: what is there, who waits for what, how it ends.
 
 use crate::{
-    AvailabilityObserver, CancelToken, Cursor, Driver, DriverIo, OnLap, OpenOptions, ReadError, Reader, ResourceStatus,
-    Span, StorageError, StorageResult, WaitOutcome, Writer,
+    AvailabilityObserver, CancelToken, Cursor, Driver, DriverIo, MAX_OFFSET, OnLap, OpenOptions, ReadError, Reader,
+    ResourceStatus, Span, StorageError, StorageResult, WaitOutcome, Writer,
     cancel::OnCancel,
     coverage::Coverage,
     driver::{
@@ -18,7 +18,7 @@ use rangemap::RangeSet;
 use std::{
     ops::Range,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
 };
 
 /// A stream of bytes over a driver: one writer, any number of readers.
@@ -95,6 +95,14 @@ impl<D: DriverIo> Shared<D> {
     }
 }
 
+/// Whoever waits, waits in the newest generation: the others are over.
+impl<D: DriverIo> WakeAll for Shared<D> {
+    fn wake_all(&self) {
+        let state = self.current();
+        state.wake_all();
+    }
+}
+
 impl<D: DriverIo> OnCancel for Shared<D> {
     fn on_cancel(&self) {
         let state = self.current();
@@ -165,6 +173,10 @@ impl<D: DriverIo> Resource<D> {
     ) -> StorageResult<Self> {
         if cancel.is_cancelled() {
             return Err(StorageError::Cancelled);
+        }
+        if let Concrete::Ring(ring) = driver.concrete(Sealed(())) {
+            // It may have been written before, by two threads at once.
+            ring.window().settle();
         }
         let state = Arc::new(State::new(Arc::new(driver), found, observer)?);
         let gates = Some(Gates::new(state.room.clone()));
@@ -240,6 +252,9 @@ impl<D: DriverIo> Resource<D> {
             return Err(StorageError::Cancelled);
         }
         seat.state.driver.reactivate()?;
+        // Relaxed: whoever sees bytes of the next generation sees this before, by the Release of their end; its writer
+        // takes the seat after us.
+        seat.state.next_from.store(seat.state.live_edge(), Relaxed);
         seat.state = Arc::new(seat.state.next_generation());
         drop(seat);
         // The token may have been cancelled before the new generation was there to hear of it.
@@ -281,6 +296,10 @@ pub(crate) struct State<D: DriverIo> {
     pub(crate) room: Arc<WaitTable<1>>,
     /// The offset at which a discontinuity is about to begin, or [`NO_GAP`]: gates do not wait beyond it.
     gap: CachePadded<AtomicU64>,
+    /// Where the next generation begins, once there is one: this one, if it was not committed, ends there.
+    next_from: AtomicU64,
+    /// Why the driver could not be read once the resource was over: its status says something else.
+    unreadable: OnceLock<Arc<StorageError>>,
     /// What is there, of a driver that keeps everything; of a driver with a window, the window says so.
     kept: Option<Coverage>,
     pub(crate) observer: Option<Arc<dyn AvailabilityObserver>>,
@@ -307,8 +326,12 @@ impl<D: DriverIo> State<D> {
                 (None, None) => 0,
             };
             let final_len = found.final_len.unwrap_or(end);
-            if let Some(hole) = kept.as_ref().and_then(|kept| kept.first_gap(&(0..final_len))) {
-                return Err(StorageError::Hole { hole });
+            check_len(final_len)?;
+            if let Some(kept) = &kept {
+                if let Some(hole) = kept.first_gap(&(0..final_len)) {
+                    return Err(StorageError::Hole { hole });
+                }
+                kept.truncate(final_len);
             }
             Life::committed(final_len)
         } else {
@@ -320,6 +343,8 @@ impl<D: DriverIo> State<D> {
             waits: WaitTable::new(),
             room: Arc::default(),
             gap: CachePadded::new(AtomicU64::new(NO_GAP)),
+            next_from: AtomicU64::new(u64::MAX),
+            unreadable: OnceLock::new(),
             kept,
             observer,
         })
@@ -332,6 +357,8 @@ impl<D: DriverIo> State<D> {
             waits: WaitTable::new(),
             room: self.room.clone(),
             gap: CachePadded::new(AtomicU64::new(NO_GAP)),
+            next_from: AtomicU64::new(u64::MAX),
+            unreadable: OnceLock::new(),
             kept: self.kept.as_ref().map(|kept| Coverage::new(kept.available())),
             observer: self.observer.clone(),
         }
@@ -390,16 +417,15 @@ impl<D: DriverIo> State<D> {
         match &self.kept {
             Some(kept) => {
                 let end = final_len.unwrap_or_else(|| kept.end());
-                if end > crate::MAX_OFFSET {
-                    return Err(StorageError::OffsetOverflow { offset: end, len: 0 });
-                }
+                check_len(end)?;
                 match kept.first_gap(&(0..end)) {
                     Some(hole) => Err(StorageError::Hole { hole }),
                     None => Ok(end),
                 }
             }
             None => {
-                let end = self.driver.valid_window().map_or(0, |window| window.end);
+                let end = self.foreign_window().end;
+                check_len(end)?;
                 match final_len {
                     Some(final_len) if final_len != end => Err(StorageError::NotLiveEdge { final_len, end }),
                     _ => Ok(end),
@@ -413,19 +439,34 @@ impl<D: DriverIo> State<D> {
     /// The window of a ring, with the state that goes with it.
     ///
     /// The state first: a writer publishes its last bytes and then commits, so that an end loaded after a verdict is
-    /// the last one. Then the final length, in a second look: a resource that was committed and reactivated since goes
-    /// on above its end, and a reader of this generation does not see that. Whoever sees an end of a later generation
-    /// sees this one's verdict too, by the Release of [end].
+    /// the last one. Then the end of this generation, in a second look: a resource that was reactivated since goes on
+    /// above it, and a reader of this generation does not see that, nor what was evicted there. Whoever sees an end of a
+    /// later generation sees this one's verdict too, by the Release of [end].
     #[inline]
     pub(crate) fn edge(&self, ring: &RingDriver) -> Edge {
         let stage = self.life.stage();
         let end = ring.window().end();
         let start = ring.window().oldest();
-        let end = match self.life.stage() {
-            Stage::Committed(final_len) => end.min(final_len),
-            _ => end,
-        };
-        Edge { stage, end, start }
+        let last = self.last();
+        Edge { stage, end: end.min(last), start: start.min(last) }
+    }
+
+    /// Where this generation ends, as far as that is known; asked after the window was looked at.
+    #[inline]
+    fn last(&self) -> u64 {
+        match self.life.stage() {
+            Stage::Active => u64::MAX,
+            Stage::Committed(final_len) => final_len,
+            // Relaxed: see `reactivate`.
+            Stage::Failed | Stage::Cancelled => self.next_from.load(Relaxed),
+        }
+    }
+
+    /// The window of a driver that is not ours, as far as this generation goes.
+    fn window_foreign(&self) -> Option<Span> {
+        let window = self.driver.valid_window()?;
+        let last = self.last();
+        Some(Span { start: window.start.min(last), end: window.end.min(last) })
     }
 
     /// Reads what there is at `offset`: at least a byte, or the reason why not. 0 only at the end, or for an empty
@@ -457,22 +498,25 @@ impl<D: DriverIo> State<D> {
             *known_end = edge.end;
             if offset >= edge.end {
                 return if offset < edge.start {
-                    Err(ReadError::Evicted { window: window.span() })
+                    Err(self.evicted())
                 } else {
                     out_of_bytes(edge.stage, offset)
                 };
             }
         }
-        window.read(offset, buf, *known_end).ok_or_else(|| ReadError::Evicted { window: window.span() })
+        window.read(offset, buf, *known_end).ok_or_else(|| self.evicted())
+    }
+
+    #[cold]
+    fn evicted(&self) -> ReadError {
+        ReadError::Evicted { window: self.window().unwrap_or_default() }
     }
 
     fn read_foreign(&self, offset: u64, buf: &mut [u8]) -> Result<usize, ReadError> {
         let stage = self.life.stage();
-        let there = match (&self.kept, self.driver.valid_window()) {
+        let there = match (&self.kept, self.window_foreign()) {
             (Some(kept), _) => kept.run(offset),
-            (None, Some(window)) if offset < window.start => {
-                return Err(ReadError::Evicted { window: window.into() });
-            }
+            (None, Some(window)) if offset < window.start => return Err(ReadError::Evicted { window }),
             (None, Some(window)) => window.end.saturating_sub(offset),
             (None, None) => 0,
         };
@@ -496,8 +540,8 @@ impl<D: DriverIo> State<D> {
             // [foreign] Acquire: the driver's loads of the bytes come before its load of the window's start. Pairs with
             // whatever the driver publishes that start with.
             fence(Acquire);
-            if let Some(window) = self.driver.valid_window().filter(|window| offset < window.start) {
-                return Err(ReadError::Evicted { window: window.into() });
+            if let Some(window) = self.window_foreign().filter(|window| offset < window.start) {
+                return Err(ReadError::Evicted { window });
             }
         }
         match read {
@@ -508,10 +552,12 @@ impl<D: DriverIo> State<D> {
         }
     }
 
-    /// A driver that cannot be read fails the resource, if it is active; the reason is in the status.
+    /// A driver that cannot be read fails the resource, if it is active; the reason is in the status then.
     #[cold]
     fn fail_read(&self, error: StorageError) -> Result<usize, ReadError> {
-        self.fail(Arc::new(error));
+        let reason = Arc::new(error);
+        let _ = self.unreadable.set(reason.clone());
+        self.fail(reason);
         Err(ReadError::Failed)
     }
 
@@ -525,7 +571,9 @@ impl<D: DriverIo> State<D> {
                 let edge = self.edge(ring);
                 edge.start <= range.start && range.end <= edge.end
             }
-            None => match (&self.kept, self.driver.valid_window()) {
+            None => match (&self.kept, self.window_foreign()) {
+                // The driver may know of bytes that a later generation wrote.
+                (Some(_), _) if range.end > self.last() => false,
                 (Some(kept), _) => self.driver.try_fast_check(range) || kept.last_missing(range).is_none(),
                 (None, Some(window)) => window.start <= range.start && range.end <= window.end,
                 (None, None) => false,
@@ -549,7 +597,7 @@ impl<D: DriverIo> State<D> {
                 let edge = self.edge(ring);
                 Some(Span { start: edge.start, end: edge.end.max(edge.start) })
             }
-            None => self.driver.valid_window().map(Span::from),
+            None => self.window_foreign(),
         }
     }
 
@@ -558,7 +606,7 @@ impl<D: DriverIo> State<D> {
         match (self.ring(), &self.kept) {
             (Some(ring), _) => self.edge(ring).end,
             (None, Some(kept)) => kept.end(),
-            (None, None) => self.driver.valid_window().map_or(0, |window| window.end),
+            (None, None) => self.window_foreign().map_or(0, |window| window.end),
         }
     }
 
@@ -566,7 +614,11 @@ impl<D: DriverIo> State<D> {
     pub(crate) fn read_error(&self, error: ReadError, offset: u64) -> StorageError {
         match error {
             ReadError::Evicted { window } => StorageError::Evicted { offset, window },
-            ReadError::Failed => StorageError::Failed(self.life.reason()),
+            ReadError::Failed => match (self.life.stage(), self.unreadable.get()) {
+                // It ended well, and its driver cannot be read.
+                (Stage::Committed(_) | Stage::Cancelled, Some(reason)) => StorageError::Failed(reason.clone()),
+                _ => StorageError::Failed(self.life.reason()),
+            },
             ReadError::Cancelled => StorageError::Cancelled,
             ReadError::NotYet | ReadError::Ended => StorageError::Driver("a finished wait without its bytes"),
         }
@@ -588,7 +640,9 @@ impl<D: DriverIo> State<D> {
 
     /// Blocks until there is a byte at `offset`, or the end of the resource.
     pub(crate) fn wait_byte(&self, offset: u64, patience: &Patience<'_>) -> StorageResult<()> {
-        match self.wait_range(offset..offset.saturating_add(1), patience)? {
+        // A range that can hold a byte; none that is out of reach ever comes.
+        let offset = offset.min(u64::MAX - 1);
+        match self.wait_range(offset..offset + 1, patience)? {
             WaitOutcome::Ready | WaitOutcome::Eof => Ok(()),
             WaitOutcome::Interrupted => Err(StorageError::Interrupted),
             WaitOutcome::TimedOut => Err(StorageError::TimedOut),
@@ -603,9 +657,9 @@ impl<D: DriverIo> State<D> {
             }
             None => {
                 let stage = self.life.stage();
-                match (&self.kept, self.driver.valid_window()) {
+                match (&self.kept, self.window_foreign()) {
                     (Some(kept), _) => self.look_kept(kept, range, stage),
-                    (None, Some(window)) => self.look_window(range, stage, window.into(), None),
+                    (None, Some(window)) => self.look_window(range, stage, window, None),
                     (None, None) => Look::Done(Err(StorageError::Driver("its window has disappeared"))),
                 }
             }
@@ -646,7 +700,7 @@ impl<D: DriverIo> State<D> {
         if range.end <= window.end {
             return Look::Done(Ok(WaitOutcome::Ready));
         }
-        self.missing(stage, range.end - 1)
+        self.missing(stage, &range, range.end - 1)
     }
 
     fn look_kept(&self, kept: &Coverage, range: &Range<u64>, stage: Stage) -> Look<StorageResult<WaitOutcome>> {
@@ -659,12 +713,15 @@ impl<D: DriverIo> State<D> {
         }
         match kept.last_missing(&range) {
             None => Look::Done(Ok(WaitOutcome::Ready)),
-            Some(byte) => self.missing(stage, byte),
+            Some(byte) => self.missing(stage, &range, byte),
         }
     }
 
-    fn missing(&self, stage: Stage, byte: u64) -> Look<StorageResult<WaitOutcome>> {
+    fn missing(&self, stage: Stage, range: &Range<u64>, byte: u64) -> Look<StorageResult<WaitOutcome>> {
         match stage {
+            Stage::Active if byte >= MAX_OFFSET => {
+                Look::Done(Err(StorageError::OffsetOverflow { offset: range.start, len: range.end - range.start }))
+            }
             Stage::Active => Look::Missing(byte),
             stage => Look::Done(Err(self.life.error(stage))),
         }
@@ -707,7 +764,13 @@ impl<D: DriverIo> State<D> {
                 }
             }
             None => {
+                // What is there stays as it is, and what was there does not come back.
                 let before = self.foreign_window();
+                let there = before.end.saturating_sub(offset).min(data.len() as u64);
+                let (offset, data) = (offset + there, &data[there as usize..]);
+                if data.is_empty() {
+                    return Ok(());
+                }
                 self.driver_write(offset, data)?;
                 let after = self.foreign_window();
                 let evicted = before.start..after.start.min(before.end);
@@ -755,6 +818,14 @@ impl<D: DriverIo> WakeAll for State<D> {
         self.waits.notify_all();
         self.room.notify_all();
     }
+}
+
+/// A length fits into the state of a resource.
+fn check_len(final_len: u64) -> StorageResult<()> {
+    if final_len > MAX_OFFSET {
+        return Err(StorageError::OffsetOverflow { offset: final_len, len: 0 });
+    }
+    Ok(())
 }
 
 /// What a reader gets that is past the last byte.

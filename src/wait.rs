@@ -35,6 +35,8 @@ pub const SLOTS: usize = 1;
 /// leaves would clear a flag for both.
 const SHARED: u64 = 1 << 48;
 
+const NO_PACE: u64 = u64::MAX;
+
 /// The pace of a sleeper opposite a silent publisher, where nothing better is known.
 pub const DEFAULT_PACE: Duration = Duration::from_millis(2);
 
@@ -45,7 +47,7 @@ pub struct WaitTable<const N: usize = SLOTS> {
     armed: CachePadded<AtomicU64>,
     /// Bit i: slot i has an owner.
     claimed: AtomicU64,
-    /// 0, or the pace in nanoseconds of sleepers here, because somebody publishes without waking.
+    /// The pace in nanoseconds of sleepers here, because somebody publishes without waking; or [`NO_PACE`].
     pace_nanos: AtomicU64,
     slots: [CachePadded<Slot>; N],
     shared: Futex,
@@ -101,7 +103,7 @@ impl<const N: usize> WaitTable<N> {
         Self {
             armed: CachePadded::new(AtomicU64::new(0)),
             claimed: AtomicU64::new(0),
-            pace_nanos: AtomicU64::new(0),
+            pace_nanos: AtomicU64::new(NO_PACE),
             slots: std::array::from_fn(|_| CachePadded::new(Slot { needed: AtomicU64::new(0), futex: Futex::new() })),
             shared: Futex::new(),
             wakes: Tally::default(),
@@ -155,7 +157,7 @@ impl<const N: usize> WaitTable<N> {
         let left = patience.deadline.and_then(Deadline::left);
         // Relaxed: the SeqCst fences [wake] order it like everything else that ends a wait.
         let pace = match self.pace_nanos.load(Relaxed) {
-            0 => None,
+            NO_PACE => None,
             nanos => Some(Duration::from_nanos(nanos)),
         };
         match (left, pace) {
@@ -204,16 +206,16 @@ impl<const N: usize> WaitTable<N> {
     ///
     /// Wakes those that are asleep already, since they may be asleep without a limit.
     pub fn go_silent(&self, pace: Duration) {
-        let nanos = u64::try_from(pace.as_nanos()).unwrap_or(u64::MAX).max(1);
-        // Relaxed: ordered before the load of `armed` by the fence [wake] in `notify_all`.
-        self.pace_nanos.store(nanos, Relaxed);
+        self.set_pace(Some(pace));
+        // The fence [wake] orders the pace before the load of `armed`.
         self.notify_all();
     }
 
-    /// Every publication wakes again. A sleeper that does not know yet looks once more for nothing.
-    pub fn go_loud(&self) {
-        // Relaxed: what is published after it is notified, and ordered by that.
-        self.pace_nanos.store(0, Relaxed);
+    /// Sets the pace of those that go to sleep from now on; `None` if every publication wakes whom it concerns.
+    pub fn set_pace(&self, pace: Option<Duration>) {
+        let nanos = pace.map_or(NO_PACE, |pace| u64::try_from(pace.as_nanos()).unwrap_or(NO_PACE).clamp(1, NO_PACE - 1));
+        // Relaxed: set by the sleeper itself, or ordered by the notification that follows.
+        self.pace_nanos.store(nanos, Relaxed);
     }
 
     /// Futex wakes issued so far.
@@ -332,6 +334,11 @@ impl Interrupts {
         new
     }
 
+    /// The interrupt just taken ended a call that has something else to say: the next wait is to hear of it.
+    pub fn put_back(&self) {
+        self.seen.set(self.seen.get().wrapping_sub(1));
+    }
+
     pub fn interrupter(&self, wake: Arc<dyn WakeAll>) -> Interrupter {
         Interrupter { epoch: self.epoch.clone(), wake }
     }
@@ -355,7 +362,7 @@ pub trait WakeAll: Send + Sync {
 /// come before it count as one.
 ///
 /// # Real-time
-/// Lock-free, but it may enter the kernel. Not for a callback.
+/// Blocking (a short lock), and it may enter the kernel. Not for a callback.
 #[derive(Clone)]
 pub struct Interrupter {
     epoch: Arc<AtomicU64>,

@@ -91,6 +91,20 @@ impl Window {
         cell as usize
     }
 
+    /// Makes what the writer sees and what is published one again, for a window that two threads may have written at
+    /// once. The caller has it to itself: it was handed the driver.
+    ///
+    /// A resource relies on them being one: a gate stands at the writer's end and lends up to the published one.
+    pub fn settle(&self) {
+        // Relaxed, all: nobody else is here, and whoever comes later was handed the window.
+        let end = self.own.end.get().max(self.end.load(Relaxed));
+        let start = self.own.start.get().max(self.start.load(Relaxed)).max(end.saturating_sub(self.capacity)).min(end);
+        self.own.start.set(start);
+        self.own.end.set(end);
+        self.start.store(start, Relaxed);
+        self.end.store(end, Relaxed);
+    }
+
     // ---- the writer's side ----
 
     /// Where the writer is: its own view of `end`.

@@ -11,7 +11,7 @@ use crate::{
 use std::{io, sync::Arc, time::Duration};
 
 /// Whether a publication wakes those that wait for it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Publication {
     /// Wakes whom it concerns: one fence and one load with no sleeper, some 9 µs of system call for each that is woken.
     #[default]
@@ -52,6 +52,10 @@ struct Pen {
     publication: Publication,
     /// Up to here readers have been notified.
     notified_to: u64,
+    /// A discontinuity that was published silently: the next notification is for all.
+    jumped_silently: bool,
+    /// Whether a discontinuity is announced that gates have yet to make way for.
+    gap_announced: bool,
     interrupts: Interrupts,
 }
 
@@ -80,6 +84,8 @@ impl<D: DriverIo> Writer<D> {
             position,
             publication: Publication::Notify,
             notified_to: position,
+            jumped_silently: false,
+            gap_announced: false,
             interrupts: Interrupts::new(),
         };
         Self { shared, state, pen }
@@ -120,8 +126,16 @@ impl<D: DriverIo> Writer<D> {
     /// # Errors
     /// As [`append`](Self::append). That the time was not enough is no error: the count says so.
     pub fn append_timeout(&mut self, data: &[u8], timeout: Duration) -> StorageResult<usize> {
+        self.write_at_timeout(self.position(), data, timeout)
+    }
+
+    /// Writes at `offset`, waits for gates for `timeout` at most, and returns how much was written.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append). That the time was not enough is no error: the count says so.
+    pub fn write_at_timeout(&mut self, offset: u64, data: &[u8], timeout: Duration) -> StorageResult<usize> {
         let deadline = Deadline::after(timeout);
-        let put = self.pen.put(&self.state, self.position(), data, Wait::For(Some(&deadline)))?;
+        let put = self.pen.put(&self.state, offset, data, Wait::For(Some(&deadline)))?;
         match put.stopped {
             None | Some(StorageError::TimedOut) => Ok(put.written),
             Some(error) => Err(error),
@@ -176,7 +190,7 @@ impl<D: DriverIo> Writer<D> {
         self.notify();
         match publication {
             Publication::Silent { pace } => self.state.waits.go_silent(pace),
-            Publication::Notify => self.state.waits.go_loud(),
+            Publication::Notify => self.state.waits.set_pace(None),
         }
         self.pen.publication = publication;
     }
@@ -282,7 +296,13 @@ impl Pen {
     ) -> StorageResult<Put> {
         let new = match ring.place(offset, data)? {
             Placed::Nothing => return Ok(Put { written: data.len(), stopped: None }),
-            Placed::Append(new) => new,
+            Placed::Append(new) => {
+                // The writer thought better of it.
+                if self.gap_announced {
+                    self.withdraw_gap(state);
+                }
+                new
+            }
             Placed::Restart => match self.restart(state, ring, offset, wait) {
                 Ok(true) => data,
                 Ok(false) => return Ok(Put { written: 0, stopped: None }),
@@ -344,6 +364,12 @@ impl Pen {
     /// Wakes the readers that wait for anything up to `end` which they have not been told of.
     #[inline]
     fn notify<D: DriverIo>(&mut self, state: &State<D>, end: u64) {
+        if self.jumped_silently {
+            self.jumped_silently = false;
+            self.notified_to = end;
+            // All: a range that straddles the new start is waited for at a byte above it.
+            return state.waits.notify_all();
+        }
         if self.notified_to < end {
             state.waits.notify(self.notified_to..end);
             self.notified_to = end;
@@ -386,25 +412,36 @@ impl Pen {
         if let Some(last) = before.end.checked_sub(1)
             && !self.gates.passed(last)
         {
+            // A gate that waits for bytes beyond the gap would wait for us as we wait for it, or as we come back.
+            if !self.gap_announced {
+                state.announce_gap(before.end);
+                self.gap_announced = true;
+            }
             let Wait::For(deadline) = wait else { return Ok(false) };
-            // A gate that waits for bytes beyond the gap would wait for us as we wait for it.
-            state.announce_gap(before.end);
             let waited = self.wait_for_gates(state, last, deadline);
             if waited.is_err() {
-                state.withdraw_gap();
+                self.withdraw_gap(state);
                 waited?;
             }
         }
         window.restart(offset);
         self.gates.jumped(offset);
-        state.withdraw_gap();
+        self.withdraw_gap(state);
         self.notified_to = offset;
-        // All: a range that straddles the new start is waited for at a byte above it.
-        state.waits.notify_all();
+        self.jumped_silently = true;
+        if self.publication == Publication::Notify {
+            self.notify(state, offset);
+        }
         if let Some(observer) = state.observer.as_ref().filter(|_| !before.is_empty()) {
             observer.on_evict(before.into());
         }
         Ok(true)
+    }
+
+    #[cold]
+    fn withdraw_gap<D: DriverIo>(&mut self, state: &State<D>) {
+        state.withdraw_gap();
+        self.gap_announced = false;
     }
 
     fn put_foreign<D: DriverIo>(
@@ -478,7 +515,13 @@ impl<D: DriverIo> io::Write for Writer<D> {
         let put = self.pen.put(&self.state, position, data, Wait::For(None))?;
         match put.stopped {
             Some(error) if put.written == 0 => Err(error.into()),
-            _ => Ok(put.written),
+            stopped => {
+                // `write_all` comes again with the rest, and would wait as if nobody had interrupted it.
+                if matches!(stopped, Some(StorageError::Interrupted)) {
+                    self.pen.interrupts.put_back();
+                }
+                Ok(put.written)
+            }
         }
     }
 

@@ -21,7 +21,7 @@ pub struct PcmReader<S> {
 /// Where a reader is.
 #[derive(Debug)]
 struct Playhead {
-    /// In bytes of the ring: always in sync with the shared one.
+    /// In bytes of the ring: what is played next. Ahead of the shared one between a seek and the next frame.
     position: u64,
     /// The end of the frames when last looked; may be stale, and then it is too low.
     known_end: u64,
@@ -98,7 +98,7 @@ impl<S: Sample> PcmReader<S> {
         let head = &mut self.head;
         let bytes = bytes_of_mut(out);
         let (n, cause, seeking) = match head.look(shared, bytes.len() as u64) {
-            Err(SeekPending) => (0, Some(ReadError::NotYet), true),
+            Err(Silence(cause)) => (0, Some(cause), cause == ReadError::NotYet),
             Ok(there) => match shared.window.read(there.from, &mut bytes[..there.bytes as usize], head.known_end) {
                 // The window has left these frames behind: a seek was asked for and answered meanwhile, and the writer
                 // no longer waits for a reader that is slow to hear of it.
@@ -185,8 +185,12 @@ impl<S: Sample> PcmReader<S> {
                 Some(ReadError::Cancelled) => Look::Done(Err(PcmError::Cancelled)),
                 _ => Look::Missing(there.from + wanted - 1),
             },
+            Err(Silence(ReadError::Ended)) => Look::Done(Ok(0)),
+            Err(Silence(ReadError::Failed)) => Look::Done(Err(PcmError::Failed)),
+            Err(Silence(ReadError::Cancelled)) => Look::Done(Err(PcmError::Cancelled)),
+            Err(Silence(_)) if wanted == 0 => Look::Done(Ok(0)),
             // An epoch that begins does so at the live edge.
-            Err(SeekPending) => Look::Missing(shared.window.end() + wanted - 1),
+            Err(Silence(_)) => Look::Missing(shared.window.end() + wanted - 1),
         });
         match waited {
             Waited::Done(bytes) => Ok(Some((bytes? / shared.frame_bytes) as usize)),
@@ -271,18 +275,24 @@ impl<S: Sample> PcmReader<S> {
 impl Playhead {
     /// Where the next frames are, and how many bytes of the `wanted` ones.
     #[inline]
-    fn look(&mut self, shared: &Shared, wanted: u64) -> Result<There, SeekPending> {
+    fn look(&mut self, shared: &Shared, wanted: u64) -> Result<There, Silence> {
         let requested = shared.requested();
-        let (epoch, base, media) = shared.epoch_base().ok_or(SeekPending)?;
-        if epoch != requested {
-            return Err(SeekPending);
-        }
+        let answered = || shared.epoch_base().filter(|&(epoch, ..)| epoch == requested);
+        let (epoch, base, media_ahead) = match answered() {
+            Some(answer) => answer,
+            None => match shared.life.stage() {
+                Stage::Active => return Err(Silence(ReadError::NotYet)),
+                // Once more, after the state: a writer that answered and then finished did answer.
+                stage => answered().ok_or(Silence(why_no_more(stage)))?,
+            },
+        };
         if epoch != self.epoch {
             self.epoch = epoch;
             self.primed = false;
-            self.media_ahead = media.wrapping_sub(base / shared.frame_bytes);
         }
-        let from = self.position.max(base);
+        self.media_ahead = media_ahead;
+        self.position = self.position.max(base);
+        let from = self.position;
         let mut stage = Stage::Active;
         if self.known_end < from + wanted {
             // The state first, as everywhere: what was written before the end is played.
@@ -295,13 +305,7 @@ impl Playhead {
         if there >= wanted {
             return Ok(There { from, bytes: wanted, cause: None });
         }
-        let cause = match stage {
-            Stage::Active => ReadError::NotYet,
-            Stage::Committed(_) => ReadError::Ended,
-            Stage::Failed => ReadError::Failed,
-            Stage::Cancelled => ReadError::Cancelled,
-        };
-        Ok(There { from, bytes: there - there % shared.frame_bytes, cause: Some(cause) })
+        Ok(There { from, bytes: there - there % shared.frame_bytes, cause: Some(why_no_more(stage)) })
     }
 }
 
@@ -312,8 +316,17 @@ struct There {
     cause: Option<ReadError>,
 }
 
-/// A seek was asked for that the writer has yet to answer.
-struct SeekPending;
+/// A seek was asked for that the writer has yet to answer; or never will, if it is gone.
+struct Silence(ReadError);
+
+fn why_no_more(stage: Stage) -> ReadError {
+    match stage {
+        Stage::Active => ReadError::NotYet,
+        Stage::Committed(_) => ReadError::Ended,
+        Stage::Failed => ReadError::Failed,
+        Stage::Cancelled => ReadError::Cancelled,
+    }
+}
 
 /// Only why there is silence.
 fn whole_cause(fill: Fill) -> Fill {

@@ -63,8 +63,8 @@ impl<S: Sample> Tap<S> {
         let bytes = ((whole * size_of::<S>()) as u64).min(heard);
         let start = whole - bytes as usize / size_of::<S>();
         let recent = bytes_of_mut(&mut out[start..whole]);
-        let read = shared.window.read(playhead - bytes, recent, playhead);
-        let frames = match read {
+        let frames = match shared.window.read(playhead - bytes, recent, playhead) {
+            _ if bytes == 0 => 0,
             Some(_) => (bytes / shared.frame_bytes) as usize,
             None => {
                 self.laps += 1;
@@ -82,9 +82,9 @@ impl<S: Sample> Tap<S> {
     pub fn position(&self) -> Option<u64> {
         let shared = &*self.shared;
         let playhead = shared.playhead();
-        let (_, base, media) = shared.epoch_base()?;
+        let (_, base, media_ahead) = shared.epoch_base()?;
         // Below the base: the seek was answered, and nothing of it played yet.
-        Some(media + playhead.saturating_sub(base) / shared.frame_bytes)
+        Some((playhead.max(base) / shared.frame_bytes).wrapping_add(media_ahead))
     }
 
     /// How many frames wait to be played.

@@ -43,15 +43,25 @@ impl<S: Sample> PcmWriter<S> {
     }
 
     /// Begins an epoch whose first frame is frame `media_frame` of the medium, for the sake of
-    /// [`PcmReader::position`](super::PcmReader::position). Without it, `write` begins the epoch, and positions count on. Does nothing if the epoch
-    /// has begun.
+    /// [`PcmReader::position`](super::PcmReader::position). Without it, `write` begins the epoch, and positions count
+    /// on. Does nothing once frames of the epoch are written.
     ///
     /// # Real-time
     /// Wait-free. Never allocates, frees, locks or enters the kernel.
-    pub fn begin(&mut self, epoch: Epoch, media_frame: u64) {
-        if epoch == self.epoch {
-            return;
+    ///
+    /// # Errors
+    /// [`PcmError::Stale`] if it is not the newest epoch.
+    pub fn begin(&mut self, epoch: Epoch, media_frame: u64) -> Result<(), PcmError> {
+        if epoch != self.shared.requested() {
+            return Err(PcmError::Stale);
         }
+        if epoch != self.epoch || self.shared.window.written_to() == self.base {
+            self.answer(epoch, media_frame);
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, epoch: Epoch, media_frame: u64) {
         let shared = &*self.shared;
         self.epoch = epoch;
         self.base = shared.window.written_to();
@@ -62,7 +72,7 @@ impl<S: Sample> PcmWriter<S> {
         fence(Release);
         // Relaxed, both: published by the next store.
         shared.base.store(self.base, Relaxed);
-        shared.media.store(media_frame, Relaxed);
+        shared.media_ahead.store(media_frame.wrapping_sub(self.base / shared.frame_bytes), Relaxed);
         // [epoch] Release: pairs with the Acquire in `epoch_base`.
         shared.answered.store(epoch.0, Release);
     }
@@ -71,8 +81,8 @@ impl<S: Sample> PcmWriter<S> {
     fn media_frame(&self) -> u64 {
         let shared = &*self.shared;
         // Relaxed: only the writer, which we are, stores it.
-        let media = shared.media.load(Relaxed);
-        media + (shared.window.written_to() - self.base) / shared.frame_bytes
+        let media_ahead = shared.media_ahead.load(Relaxed);
+        (shared.window.written_to() / shared.frame_bytes).wrapping_add(media_ahead)
     }
 
     /// Writes what fits of the interleaved samples, in whole frames, and returns how many frames that was.
@@ -120,7 +130,7 @@ impl<S: Sample> PcmWriter<S> {
             if rest == 0 || deadline.is_some_and(Deadline::passed) {
                 return Ok((written / self.shared.frame_bytes) as usize);
             }
-            self.wait_for_room(epoch, rest)?;
+            self.wait_for_room(epoch, rest, deadline)?;
         }
     }
 
@@ -140,7 +150,7 @@ impl<S: Sample> PcmWriter<S> {
             return Err(PcmError::PartialFrame { channels: shared.channels::<S>() });
         }
         if epoch != self.epoch {
-            self.begin(epoch, self.media_frame());
+            self.answer(epoch, self.media_frame());
         }
         Ok(bytes)
     }
@@ -163,13 +173,14 @@ impl<S: Sample> PcmWriter<S> {
     /// Sleeps until about half of what is missing fits, or something else is to be done. The callback wakes nobody, so
     /// the sleep is as long as the frames last that have to be played first.
     #[cold]
-    fn wait_for_room(&mut self, epoch: Epoch, rest: u64) -> Result<(), PcmError> {
+    fn wait_for_room(&mut self, epoch: Epoch, rest: u64, deadline: Option<&Deadline>) -> Result<(), PcmError> {
         let shared = &*self.shared;
         let written = shared.window.written_to();
         let wanted = rest.min((shared.ahead_bytes / 2).max(shared.frame_bytes));
         // The byte that the playhead has to pass.
         let byte = (written + wanted).saturating_sub(shared.ahead_bytes + 1);
-        let nap = Deadline::after(shared.duration(wanted.saturating_sub(self.limit - written)));
+        let nap = shared.duration(wanted.saturating_sub(self.limit - written));
+        let nap = Deadline::after(deadline.and_then(Deadline::left).map_or(nap, |left| left.min(nap)));
         let patience = Patience { deadline: Some(&nap), interrupts: Some(&self.interrupts) };
         let waited = shared.room.wait(&patience, || {
             self.limit = shared.limit(self.base);
