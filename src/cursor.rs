@@ -141,7 +141,8 @@ impl<D: DriverIo> Cursor<D> {
         match result {
             Ok(n) => {
                 self.position += n as u64;
-                self.lapped = false;
+                // A read of nothing finds nothing out.
+                self.lapped &= n == 0;
                 Ok(n)
             }
             Err(ReadError::Evicted { .. }) => self.read_lapped(buf),

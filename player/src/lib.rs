@@ -1,0 +1,15 @@
+//! The parts of the program `roundelay`, as a library for its tests and fuzz targets. Nothing here is a stable
+//! interface; the library to build on is `roundelay` itself.
+//!
+//! Start at [`demo`], or at [`player`], which draws the whole chain.
+
+pub mod decode;
+pub mod demo;
+pub mod icy;
+pub mod output;
+pub mod player;
+pub mod source;
+pub mod station;
+pub mod status;
+pub mod summary;
+pub mod timeline;

@@ -1,0 +1,345 @@
+//! The network's end of the ring: connects to a station over HTTP, and writes what it sends.
+//!
+//! A station that hangs up, stalls or cannot be reached any more is called again, at growing intervals; meanwhile the
+//! player plays what the ring still holds. Every connection is noted in the [`Timeline`] with the offset at which its
+//! bytes begin, since a decoder has to start anew there; and every title with the offset from which it applies.
+
+use std::io::{self, Read};
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use roundelay::{RingDriver, StorageError, Writer};
+use thiserror::Error;
+use ureq::http::{Response, Uri};
+use ureq::{Agent, Body};
+
+use crate::icy::{IcyDemux, Piece};
+use crate::timeline::{Connection, Timeline};
+
+/// A station that takes longer to answer, or sends nothing for so long, is called again.
+const STALL: Duration = Duration::from_secs(10);
+
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+const LAST_RETRY: Duration = Duration::from_secs(15);
+
+/// Why nothing more comes from the station.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// The very first connection failed: a wrong address more likely than a passing fault.
+    #[error("cannot listen to {url}: {reason}")]
+    Connect {
+        /// What was to be listened to.
+        url: String,
+        /// What went wrong.
+        #[source]
+        reason: Box<ureq::Error>,
+    },
+    /// No thread for the connection.
+    #[error("cannot start a thread for the connection: {0}")]
+    Thread(#[source] io::Error),
+    /// The ring took no more.
+    #[error("the ring failed: {0}")]
+    Storage(#[from] StorageError),
+}
+
+/// A station that is being listened to.
+#[derive(Debug)]
+pub struct Source {
+    agent: Agent,
+    counts: Arc<Counts>,
+    /// Dropped to stop the thread between two connections.
+    stop: mpsc::Sender<()>,
+}
+
+/// What others may want to know. Each is written by the connection's thread alone, and orders nothing else: `Relaxed`.
+#[derive(Debug, Default)]
+struct Counts {
+    bytes_in: AtomicU64,
+    reconnects: AtomicU64,
+    connected: AtomicBool,
+}
+
+impl Source {
+    /// Starts to listen to `url`, on a thread that writes to `writer`. `ended` is called when it is over: the stream
+    /// was complete, was stopped, or failed; the ring then is committed, cancelled or failed.
+    ///
+    /// # Errors
+    /// [`SourceError::Thread`].
+    pub fn listen(
+        url: &str,
+        writer: Writer<RingDriver>,
+        timeline: Arc<Timeline>,
+        ended: impl FnOnce(Result<(), SourceError>) + Send + 'static,
+    ) -> Result<Self, SourceError> {
+        let agent = new_agent(url);
+        let counts = Arc::<Counts>::default();
+        let (stop, stopped) = mpsc::channel();
+        let mut reception =
+            Reception { url: url.to_owned(), agent: agent.clone(), writer, timeline, counts: counts.clone(), stopped };
+        let run = move || {
+            let result = reception.run();
+            if let Err(error) = &result {
+                reception.writer.fail(StorageError::other(error.to_string()));
+            }
+            ended(result);
+        };
+        thread::Builder::new().name("source".into()).spawn(run).map_err(SourceError::Thread)?;
+        Ok(Self { agent, counts, stop })
+    }
+
+    /// Bytes of audio received.
+    #[must_use]
+    pub fn bytes_in(&self) -> u64 {
+        self.counts.bytes_in.load(Relaxed)
+    }
+
+    /// Times that the connection was made again.
+    #[must_use]
+    pub fn reconnects(&self) -> u64 {
+        self.counts.reconnects.load(Relaxed)
+    }
+
+    /// Whether there is a connection now.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.counts.connected.load(Relaxed)
+    }
+
+    /// Hangs up. Cancel the ring first, or this is taken for one more fault of the network.
+    ///
+    /// Does not wait for the thread: it may be in the middle of calling an address that never answers, which nothing
+    /// can interrupt, and a user who wants to leave has no reason to wait for that.
+    pub fn stop(self) {
+        drop(self.stop);
+        self.agent.shutdown();
+    }
+}
+
+fn new_agent(url: &str) -> Agent {
+    let mut config = Agent::config_builder()
+        .user_agent(concat!("roundelay/", env!("CARGO_PKG_VERSION")))
+        .timeout_connect(Some(STALL))
+        .timeout_recv_response(Some(STALL))
+        // Not a total: a live stream lasts as long as it lasts.
+        .timeout_per_read(Some(STALL));
+    if is_loopback(url) {
+        // A proxy of the environment's cannot reach this machine's loopback.
+        config = config.proxy(None);
+    }
+    config.build().into()
+}
+
+fn is_loopback(url: &str) -> bool {
+    let uri = url.parse::<Uri>().ok();
+    uri.as_ref().and_then(Uri::host).is_some_and(|host| {
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    })
+}
+
+/// How a connection ended that was no failure.
+enum End {
+    /// The server had said how long the body is, and it was all there.
+    Complete,
+    /// A live stream has no end: somebody hung up, or stalled.
+    HungUp,
+}
+
+/// The thread's side.
+struct Reception {
+    url: String,
+    agent: Agent,
+    writer: Writer<RingDriver>,
+    timeline: Arc<Timeline>,
+    counts: Arc<Counts>,
+    stopped: mpsc::Receiver<()>,
+}
+
+impl Reception {
+    fn run(&mut self) -> Result<(), SourceError> {
+        let first = self.connect();
+        let mut response =
+            Some(first.map_err(|reason| SourceError::Connect { url: self.url.clone(), reason: Box::new(reason) })?);
+        let mut retry = FIRST_RETRY;
+        loop {
+            if let Some(response) = response.take() {
+                let began = Instant::now();
+                match self.receive(response) {
+                    Ok(End::Complete) => return Ok(self.writer.commit(None)?),
+                    Ok(End::HungUp) => {}
+                    Err(StorageError::Cancelled) => return Ok(()),
+                    Err(error) => return Err(error.into()),
+                }
+                // A station that answers and hangs up at once is not to be called without end at short intervals.
+                if began.elapsed() > STALL {
+                    retry = FIRST_RETRY;
+                }
+            }
+            if self.stopped_within(retry) {
+                return Ok(());
+            }
+            retry = (retry * 2).min(LAST_RETRY);
+            response = self.connect().ok();
+            self.counts.reconnects.fetch_add(response.is_some().into(), Relaxed);
+        }
+    }
+
+    /// Sleeps, unless the player stops meanwhile.
+    fn stopped_within(&self, time: Duration) -> bool {
+        self.stopped.recv_timeout(time) == Err(mpsc::RecvTimeoutError::Disconnected)
+    }
+
+    fn connect(&self) -> Result<Response<Body>, ureq::Error> {
+        self.agent.get(&self.url).header("Icy-MetaData", "1").call()
+    }
+
+    /// Writes a body to the ring, until it ends.
+    fn receive(&mut self, response: Response<Body>) -> Result<End, StorageError> {
+        self.note_connection(&response);
+        let interval = header(&response, "icy-metaint").and_then(|value| value.parse::<NonZeroUsize>().ok());
+        let mut demux = IcyDemux::new(interval);
+        let has_an_end = response.body().content_length().is_some();
+        let mut body = response.into_body().into_reader();
+        let mut buffer = vec![0; 16 << 10];
+        self.counts.connected.store(true, Relaxed);
+        let end = loop {
+            match body.read(&mut buffer) {
+                Ok(0) if has_an_end => break End::Complete,
+                // Whether it was a broken line or a stall makes no difference: call again.
+                Ok(0) | Err(_) => break End::HungUp,
+                Ok(length) => self.take(&mut demux, &buffer[..length])?,
+            }
+        };
+        self.counts.connected.store(false, Relaxed);
+        Ok(end)
+    }
+
+    fn take(&mut self, demux: &mut IcyDemux, mut bytes: &[u8]) -> Result<(), StorageError> {
+        while let Some(piece) = demux.next_piece(&mut bytes) {
+            match piece {
+                Piece::Audio(audio) => {
+                    self.writer.append(audio)?;
+                    self.counts.bytes_in.fetch_add(audio.len() as u64, Relaxed);
+                }
+                Piece::Metadata(metadata) => {
+                    if let Some(title) = metadata.title {
+                        self.timeline.titled(self.writer.position(), title);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Before the first byte of the connection is published: whoever reads that byte knows where it came from.
+    fn note_connection(&self, response: &Response<Body>) {
+        let connection = Connection {
+            station_name: header(response, "icy-name"),
+            content_type: response.body().mime_type().map(str::to_owned),
+        };
+        self.timeline.connected(self.writer.position(), connection);
+    }
+}
+
+fn header(response: &Response<Body>, name: &str) -> Option<String> {
+    let value = response.headers().get(name)?.to_str().ok()?.trim();
+    (!value.is_empty()).then(|| value.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::TcpListener;
+
+    use roundelay::{CancelToken, OnLap, Resource, ResourceStatus, RingOptions};
+
+    use super::*;
+
+    fn open_ring() -> (CancelToken, Resource<RingDriver>) {
+        let cancel = CancelToken::new();
+        let ring = Resource::open(cancel.clone(), RingOptions::new(4096)).unwrap();
+        (cancel, ring)
+    }
+
+    /// A server that answers each client with the next of `answers` and hangs up.
+    fn serve(answers: Vec<&'static [u8]>) -> String {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", socket.local_addr().unwrap());
+        thread::spawn(move || {
+            for answer in answers {
+                let (mut client, _) = socket.accept().unwrap();
+                let mut request = [0; 1024];
+                let length = client.read(&mut request).unwrap();
+                assert!(String::from_utf8_lossy(&request[..length]).to_lowercase().contains("icy-metadata: 1"));
+                client.write_all(answer).unwrap();
+            }
+        });
+        url
+    }
+
+    #[test]
+    fn a_station_that_hangs_up_is_called_again_and_its_titles_have_offsets() {
+        let url = serve(vec![
+            b"HTTP/1.1 200 OK\r\nicy-metaint: 4\r\nicy-name: One\r\n\r\nabcd\x01StreamTitle='X';efgh\x00ij",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Type: audio/flac\r\n\r\nagain",
+        ]);
+        let (_, ring) = open_ring();
+        let timeline = Arc::new(Timeline::default());
+        let (send, ended) = mpsc::channel();
+        let source =
+            Source::listen(&url, ring.writer().unwrap(), timeline.clone(), move |r| send.send(r).unwrap()).unwrap();
+        let mut stream = String::new();
+        ring.cursor(OnLap::Error).read_to_string(&mut stream).unwrap();
+        assert_eq!(stream, "abcdefghijagain");
+        ended.recv().unwrap().unwrap();
+        assert_eq!((source.bytes_in(), source.reconnects()), (15, 1));
+        assert_eq!(timeline.title_at(3), None);
+        assert_eq!(timeline.title_at(4).as_deref(), Some("X"));
+        assert_eq!(timeline.next_connection(0), Some(10));
+        assert_eq!(timeline.connection_at(0).unwrap().station_name.as_deref(), Some("One"));
+        assert_eq!(timeline.connection_at(10).unwrap().content_type.as_deref(), Some("audio/flac"));
+    }
+
+    #[test]
+    fn an_address_that_does_not_answer_is_an_error_at_once() {
+        for (url, why) in [("http://127.0.0.1:1/", "refused"), (&*serve(vec![b"HTTP/1.1 404 No\r\n\r\n"]), "404")] {
+            let (_, ring) = open_ring();
+            let (send, ended) = mpsc::channel();
+            let writer = ring.writer().unwrap();
+            let _source = Source::listen(url, writer, Arc::default(), move |r| send.send(r).unwrap()).unwrap();
+            let error = ended.recv().unwrap().unwrap_err().to_string();
+            assert!(error.starts_with("cannot listen to ") && error.contains(why), "{error}");
+            assert!(matches!(ring.status(), ResourceStatus::Failed(_)));
+        }
+    }
+
+    #[test]
+    fn stopping_hangs_up_on_a_station_that_is_silent() {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", socket.local_addr().unwrap());
+        let (cancel, ring) = open_ring();
+        let (send, ended) = mpsc::channel();
+        let writer = ring.writer().unwrap();
+        let source = Source::listen(&url, writer, Arc::default(), move |r| send.send(r).unwrap()).unwrap();
+        let (mut client, _) = socket.accept().unwrap();
+        client.write_all(b"HTTP/1.1 200 OK\r\n\r\nand now nothing").unwrap();
+        while source.bytes_in() == 0 {
+            thread::sleep(Duration::from_millis(5));
+        }
+        cancel.cancel();
+        source.stop();
+        // Long before it would take the silence for a stall.
+        ended.recv_timeout(STALL / 2).unwrap().unwrap();
+    }
+
+    #[test]
+    fn loopback_is_known_by_any_of_its_names() {
+        assert!(is_loopback("http://127.0.0.1:8000/x") && is_loopback("http://localhost/"));
+        assert!(is_loopback("http://[::1]:8000/"));
+        assert!(!is_loopback("http://radio.example/") && !is_loopback("nonsense"));
+    }
+}

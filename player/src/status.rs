@@ -1,0 +1,375 @@
+//! The live status: a few lines on standard error that are drawn over and over.
+//!
+//! ```text
+//! ♪ Kestrel Society - Amber Windows                                 0:07 / 0:20
+//! window ▕▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒████          ▏ 6.9 s behind · 1.9 s ahead · 684 kbit/s
+//! L ▕█████████████████████     |   ▏ -14.2   R ▕████████████████████    |   ▏ -15.0 dBFS
+//! 0 underruns · callback 0.4 µs p50, 1.2 µs p99, 9.8 µs at worst
+//! ```
+//!
+//! *Behind* is what the window still holds of what was heard, and how far one could go back. *Ahead* is what is there
+//! to be heard, which is also how far the playhead is behind the live edge.
+
+mod meter;
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use crossterm::cursor::{Hide, MoveToColumn, MoveUp, Show};
+use crossterm::style::Print;
+use crossterm::terminal::{Clear, ClearType};
+use crossterm::{execute, queue, terminal};
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+pub use meter::{Level, Meter};
+
+use crate::summary::{CallbackNs, Micros};
+
+/// Without a terminal, a line is printed this often.
+const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Wider than this the bars say no more.
+const MAX_COLUMNS: usize = 100;
+
+/// Narrower than this a bar says nothing.
+const MIN_BAR_CELLS: usize = 4;
+
+/// What the player is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Waiting for the station to answer.
+    Connecting,
+    /// Collecting enough to start.
+    Buffering,
+    /// Audio goes to the output.
+    Playing,
+    /// Audio goes to the output, from what is left; the connection is being made again.
+    Reconnecting,
+}
+
+/// Everything that is shown, at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// What the player is doing.
+    pub phase: Phase,
+    /// The title that is heard, or the station's name.
+    pub title: Option<String>,
+    /// How much was played.
+    pub played: Duration,
+    /// How much is to be played, if not until the end.
+    pub limit: Option<Duration>,
+    /// What the window can hold, in bytes.
+    pub window_capacity: u64,
+    /// What it holds of what was heard, in bytes.
+    pub behind_bytes: u64,
+    /// What it holds of what is still to be heard, in bytes.
+    pub ahead_bytes: u64,
+    /// Bits in a second of audio, as far as is known.
+    pub bits_per_second: Option<f64>,
+    /// One for each channel.
+    pub levels: Vec<Level>,
+    /// Calls of the callback that found fewer frames than they wanted.
+    pub underruns: u64,
+    /// How long the callback takes.
+    pub callback_ns: CallbackNs,
+}
+
+impl Snapshot {
+    fn seconds(&self, bytes: u64) -> Option<f64> {
+        self.bits_per_second.filter(|&rate| rate > 0.0).map(|rate| bytes as f64 * 8.0 / rate)
+    }
+
+    /// The lines, none of them wider than `columns`.
+    fn lines(&self, columns: usize) -> Vec<String> {
+        let columns = columns.min(MAX_COLUMNS);
+        [self.title_line(columns), self.window_line(columns), self.level_line(columns), self.figures_line()]
+            .into_iter()
+            .map(|line| fit(&line, columns))
+            .collect()
+    }
+
+    fn title_line(&self, columns: usize) -> String {
+        let what = match self.phase {
+            Phase::Connecting => "connecting …".to_owned(),
+            Phase::Buffering => "buffering …".to_owned(),
+            Phase::Reconnecting => format!("reconnecting …  ♪ {}", self.title.as_deref().unwrap_or("")),
+            Phase::Playing => format!("♪ {}", self.title.as_deref().unwrap_or("(no title)")),
+        };
+        let mut clock = minutes(self.played);
+        if let Some(limit) = self.limit {
+            let _ = write!(clock, " / {}", minutes(limit));
+        }
+        let room = columns.saturating_sub(clock.width() + 2);
+        let what = fit(&what, room);
+        let gap = room.saturating_sub(what.width()) + 2;
+        format!("{what}{:gap$}{clock}", "")
+    }
+
+    fn window_line(&self, columns: usize) -> String {
+        let mut figures = match (self.seconds(self.behind_bytes), self.seconds(self.ahead_bytes)) {
+            (Some(behind), Some(ahead)) => format!("{behind:.1} s behind · {ahead:.1} s ahead"),
+            _ => format!("{} KiB", (self.behind_bytes + self.ahead_bytes) >> 10),
+        };
+        if let Some(rate) = self.bits_per_second {
+            let _ = write!(figures, " · {:.0} kbit/s", rate / 1e3);
+        }
+        let label = "window ";
+        let cells = columns.saturating_sub(label.width() + figures.width() + 3);
+        if cells < MIN_BAR_CELLS {
+            return format!("{label}{figures}");
+        }
+        format!("{label}{} {figures}", self.window_bar(cells))
+    }
+
+    /// The window as a bar: what was heard, what is still to be heard, and what is free.
+    fn window_bar(&self, cells: usize) -> String {
+        let capacity = self.window_capacity.max(1) as f64;
+        let cells_of = |bytes: u64| (bytes as f64 / capacity * cells as f64).round() as usize;
+        let behind = cells_of(self.behind_bytes).min(cells);
+        let held = cells_of(self.behind_bytes + self.ahead_bytes).clamp(behind, cells);
+        format!("▕{}{}{}▏", "▒".repeat(behind), "█".repeat(held - behind), " ".repeat(cells - held))
+    }
+
+    fn level_line(&self, columns: usize) -> String {
+        let names: &[&str] = if self.levels.len() == 2 { &["L", "R"] } else { &[""] };
+        let each = (columns + 2) / self.levels.len().max(1);
+        let bars = self.levels.iter().enumerate().map(|(channel, level)| {
+            let name = names.get(channel).unwrap_or(&"");
+            // The name, two edges, "-60.0 dBFS", and the spaces between them and behind.
+            level.bar(name, each.saturating_sub(name.width() + 17))
+        });
+        bars.collect::<Vec<_>>().join("  ")
+    }
+
+    fn figures_line(&self) -> String {
+        let CallbackNs { p50, p99, max, .. } = self.callback_ns;
+        format!(
+            "{} underrun{} · callback {} p50, {} p99, {} at worst",
+            self.underruns,
+            if self.underruns == 1 { "" } else { "s" },
+            Micros(p50),
+            Micros(p99),
+            Micros(max)
+        )
+    }
+
+    /// All in one line, for a log.
+    fn plain(&self) -> String {
+        let behind = self.seconds(self.behind_bytes).unwrap_or(0.0);
+        let ahead = self.seconds(self.ahead_bytes).unwrap_or(0.0);
+        let kilobits = self.bits_per_second.unwrap_or(0.0) / 1e3;
+        let percent = (self.behind_bytes + self.ahead_bytes) * 100 / self.window_capacity.max(1);
+        format!(
+            "{}: {} | window {percent} %, {behind:.1} s behind, {ahead:.1} s ahead, {kilobits:.0} kbit/s | {}",
+            minutes(self.played),
+            self.title.as_deref().unwrap_or("(no title)"),
+            self.figures_line()
+        )
+    }
+}
+
+fn minutes(time: Duration) -> String {
+    let seconds = time.as_secs();
+    format!("{}:{:02}", seconds / 60, seconds % 60)
+}
+
+/// Cuts `text` to `columns`, and shows that it did.
+fn fit(text: &str, columns: usize) -> String {
+    if text.width() <= columns {
+        return text.to_owned();
+    }
+    let mut width = 0;
+    let mut cut = String::new();
+    for c in text.chars() {
+        width += c.width().unwrap_or(0);
+        // One column is for the ellipsis.
+        if width >= columns {
+            break;
+        }
+        cut.push(c);
+    }
+    if columns > 0 {
+        cut.push('…');
+    }
+    cut
+}
+
+/// Where the status is shown.
+#[derive(Debug)]
+pub enum Display {
+    /// On a terminal, drawn over.
+    Terminal(Drawn),
+    /// In a log: a line every few seconds.
+    Plain {
+        /// When the next line is due.
+        next: Instant,
+    },
+}
+
+/// What is on the terminal now.
+#[derive(Debug, Default)]
+pub struct Drawn {
+    /// Of the lines.
+    widths: Vec<usize>,
+}
+
+impl Display {
+    /// The display that suits standard error.
+    #[must_use]
+    pub fn on_stderr() -> Self {
+        if io::stderr().is_terminal() {
+            Self::Terminal(Drawn::default())
+        } else {
+            Self::Plain { next: Instant::now() + PLAIN_INTERVAL }
+        }
+    }
+
+    /// Says something that is to stay, before the first status.
+    pub fn announce(&mut self, text: &str) {
+        // If standard error cannot be written to, the next status says so.
+        let _ = writeln!(io::stderr(), "{text}");
+    }
+
+    /// Shows the status.
+    ///
+    /// # Errors
+    /// If standard error cannot be written to.
+    pub fn show(&mut self, snapshot: &Snapshot) -> io::Result<()> {
+        match self {
+            Self::Terminal(drawn) => {
+                // A pipe or a serial line may have no size; eighty columns have always been right.
+                let (columns, rows) = terminal::size().unwrap_or((80, 24));
+                drawn.draw(&mut io::stderr().lock(), snapshot, columns.into(), rows.into())
+            }
+            Self::Plain { next } => {
+                let now = Instant::now();
+                if now < *next {
+                    return Ok(());
+                }
+                *next = now + PLAIN_INTERVAL;
+                writeln!(io::stderr(), "{}", snapshot.plain())
+            }
+        }
+    }
+
+    /// Leaves the last status where it is, with the cursor on a line of its own.
+    pub fn finish(&mut self) {
+        let Self::Terminal(drawn) = self else { return };
+        if !drawn.widths.is_empty() {
+            drawn.widths.clear();
+            show_cursor();
+        }
+    }
+}
+
+impl Drop for Display {
+    fn drop(&mut self) {
+        // Also when something failed: nobody should have to type `reset`.
+        self.finish();
+    }
+}
+
+/// Shows the cursor again, on a terminal: for a program that is about to end where it stands.
+pub fn show_cursor() {
+    let mut stderr = io::stderr();
+    if stderr.is_terminal() {
+        // A terminal that is gone needs no cursor.
+        let _ = execute!(stderr, Print("\r\n"), Show);
+    }
+}
+
+impl Drawn {
+    fn draw(&mut self, terminal: &mut impl Write, snapshot: &Snapshot, columns: usize, rows: usize) -> io::Result<()> {
+        // Not to the last column, where some terminals wrap at once and some do not.
+        let mut lines = snapshot.lines(columns.saturating_sub(1));
+        lines.truncate(rows.max(1));
+        // Collected and written at once, so that no half of it is ever seen.
+        let mut out = Vec::new();
+        queue!(out, Hide, MoveToColumn(0))?;
+        let above = self.rows_above_cursor(columns);
+        if above > 0 {
+            queue!(out, MoveUp(above))?;
+        }
+        // Line by line over what was there: some terminals keep a copy in their history of a screen that is cleared at
+        // once. The whole of each line, or a line that was broken when the terminal became narrower stays a broken one.
+        for (row, line) in lines.iter().enumerate() {
+            let line_end = if row + 1 < lines.len() { "\r\n" } else { "" };
+            queue!(out, Clear(ClearType::CurrentLine), Print(line), Print(line_end))?;
+        }
+        queue!(out, Clear(ClearType::FromCursorDown))?;
+        self.widths = lines.iter().map(|line| line.width()).collect();
+        terminal.write_all(&out)?;
+        terminal.flush()
+    }
+
+    /// How many rows the lines take up before the one that the cursor is in. When the terminal became narrower since,
+    /// it has broken them.
+    fn rows_above_cursor(&self, columns: usize) -> u16 {
+        let rows = self.widths.iter().map(|width| width.div_ceil(columns.max(1)).max(1)).sum::<usize>();
+        u16::try_from(rows.saturating_sub(1)).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot() -> Snapshot {
+        let mut meter = Meter::new(2);
+        meter.show(&[0.25, -0.5, 0.1, 0.0], Duration::from_millis(50));
+        Snapshot {
+            phase: Phase::Playing,
+            title: Some("東京スカパラダイスオーケストラ - Kestrel Society & the Half-Lit Windows".into()),
+            played: Duration::from_secs(67),
+            limit: Some(Duration::from_secs(120)),
+            window_capacity: 1 << 20,
+            behind_bytes: 600_000,
+            ahead_bytes: 160_000,
+            bits_per_second: Some(684_000.0),
+            levels: meter.levels().to_vec(),
+            underruns: 0,
+            callback_ns: CallbackNs { p50: 400, p99: 1_200, p999: 5_000, max: 9_800 },
+        }
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal() {
+        for phase in [Phase::Connecting, Phase::Buffering, Phase::Playing, Phase::Reconnecting] {
+            let snapshot = Snapshot { phase, ..snapshot() };
+            for columns in 0..200 {
+                for line in snapshot.lines(columns) {
+                    assert!(line.width() <= columns, "{columns} columns, {} used: {line}", line.width());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn eighty_columns_show_everything() {
+        let lines = snapshot().lines(79);
+        assert!(lines[0].starts_with("♪ 東京") && lines[0].ends_with("1:07 / 2:00"), "{}", lines[0]);
+        assert!(lines[1].ends_with("▏ 7.0 s behind · 1.9 s ahead · 684 kbit/s"), "{}", lines[1]);
+        assert!(lines[1].contains("▕▒") && lines[1].contains("▒█"), "{}", lines[1]);
+        assert!(lines[2].contains("-12.0") || lines[2].contains("-6.0"), "{}", lines[2]);
+        assert_eq!(lines[3], "0 underruns · callback 0.4 µs p50, 1.2 µs p99, 9.8 µs at worst");
+    }
+
+    #[test]
+    fn lines_that_a_narrower_terminal_has_broken_are_counted() {
+        let drawn = Drawn { widths: vec![79, 79, 60, 0] };
+        assert_eq!(drawn.rows_above_cursor(80), 3);
+        assert_eq!(drawn.rows_above_cursor(40), 6);
+    }
+
+    #[test]
+    fn a_status_is_drawn_over_the_one_before() {
+        let mut drawn = Drawn::default();
+        let mut out = Vec::new();
+        drawn.draw(&mut out, &snapshot(), 80, 24).unwrap();
+        assert!(!String::from_utf8(out.clone()).unwrap().contains("\u{1b}[3A"), "nothing to go up to yet");
+        out.clear();
+        drawn.draw(&mut out, &snapshot(), 80, 24).unwrap();
+        assert!(String::from_utf8(out).unwrap().contains("\u{1b}[3A"));
+    }
+}

@@ -1,0 +1,152 @@
+//! What a run came to: a line of JSON for programs, four lines of text for people.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// The figures of a finished run, in the order in which they are printed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Summary {
+    /// Seconds of audio that went to the output.
+    pub seconds_played: f64,
+    /// Calls of the callback that found fewer frames than they wanted.
+    pub underruns: u64,
+    /// Frames of silence that were played in place of missing ones.
+    pub frames_missing: u64,
+    /// Times that the connection to the station was made again.
+    pub reconnects: u64,
+    /// Times that the decoder was overtaken by the network and lost bytes.
+    pub laps: u64,
+    /// Bytes of audio received.
+    pub bytes_in: u64,
+    /// Bytes that the window can hold.
+    pub window_capacity: u64,
+    /// Bytes that it held at the end.
+    pub window_bytes: u64,
+    /// The output, as it was asked for.
+    pub output: String,
+    /// How the thread that called back was scheduled.
+    pub scheduling: String,
+    /// Calls of the callback.
+    pub callbacks: u64,
+    /// How long they took, in nanoseconds.
+    pub callback_ns: CallbackNs,
+}
+
+/// How long the callback took: half of the calls at most `p50` nanoseconds, 99 % at most `p99`, and so on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct CallbackNs {
+    /// The median.
+    pub p50: u64,
+    /// 99 %.
+    pub p99: u64,
+    /// 99.9 %.
+    pub p999: u64,
+    /// The longest.
+    pub max: u64,
+}
+
+impl Summary {
+    /// One line of JSON.
+    ///
+    /// # Errors
+    /// None in practice: there is nothing in it that JSON cannot say.
+    pub fn to_json(&self) -> serde_json::Result<String> {
+        serde_json::to_string(self)
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "played {:.1} s to {}: {}, {} frames missing, {}, {}",
+            self.seconds_played,
+            self.output,
+            count(self.underruns, "underrun"),
+            self.frames_missing,
+            count(self.reconnects, "reconnect"),
+            count(self.laps, "lap"),
+        )?;
+        writeln!(
+            f,
+            "received {} KiB; the window held {} of {} KiB",
+            self.bytes_in >> 10,
+            self.window_bytes >> 10,
+            self.window_capacity >> 10
+        )?;
+        let CallbackNs { p50, p99, p999, max } = self.callback_ns;
+        write!(
+            f,
+            "callback: {} calls, {} p50, {} p99, {} p99.9, {} at worst\nscheduling: {}",
+            self.callbacks,
+            Micros(p50),
+            Micros(p99),
+            Micros(p999),
+            Micros(max),
+            self.scheduling
+        )
+    }
+}
+
+fn count(n: u64, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+/// Nanoseconds, shown in microseconds with as many digits as matter.
+#[derive(Clone, Copy, Debug)]
+pub struct Micros(
+    /// Nanoseconds.
+    pub u64,
+);
+
+impl fmt::Display for Micros {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let micros = self.0 as f64 / 1e3;
+        let decimals = if micros < 10.0 { 1 } else { 0 };
+        write!(f, "{micros:.decimals$} µs")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary() -> Summary {
+        Summary {
+            seconds_played: 20.0,
+            underruns: 1,
+            frames_missing: 12,
+            reconnects: 0,
+            laps: 0,
+            bytes_in: 1 << 21,
+            window_capacity: 1 << 20,
+            window_bytes: 1 << 19,
+            output: "null".into(),
+            scheduling: "SCHED_FIFO 65".into(),
+            callbacks: 3750,
+            callback_ns: CallbackNs { p50: 420, p99: 1_900, p999: 12_345, max: 99_999 },
+        }
+    }
+
+    #[test]
+    fn the_json_is_one_line_with_every_figure_by_its_name() {
+        let json = summary().to_json().unwrap();
+        assert!(!json.contains('\n'));
+        assert_eq!(
+            json,
+            r#"{"seconds_played":20.0,"underruns":1,"frames_missing":12,"reconnects":0,"laps":0,"bytes_in":2097152,"window_capacity":1048576,"window_bytes":524288,"output":"null","scheduling":"SCHED_FIFO 65","callbacks":3750,"callback_ns":{"p50":420,"p99":1900,"p999":12345,"max":99999}}"#
+        );
+    }
+
+    #[test]
+    fn the_text_says_the_same() {
+        assert_eq!(
+            summary().to_string(),
+            "played 20.0 s to null: 1 underrun, 12 frames missing, 0 reconnects, 0 laps\n\
+             received 2048 KiB; the window held 512 of 1024 KiB\n\
+             callback: 3750 calls, 0.4 µs p50, 1.9 µs p99, 12 µs p99.9, 100 µs at worst\n\
+             scheduling: SCHED_FIFO 65"
+        );
+    }
+}
