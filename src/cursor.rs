@@ -214,6 +214,7 @@ impl<D: DriverIo> Cursor<D> {
     /// # Errors
     /// [`StorageError::Evicted`] with [`OnLap::Error`], and the cursor stays. Otherwise an evicted offset is skipped from,
     /// as [`position`](Self::position) then says; what was skipped is not counted as lost.
+    #[inline]
     pub fn seek_to(&mut self, offset: u64) -> StorageResult<u64> {
         let window = self.reader.valid_window().filter(|window| offset < window.start);
         let position = match (window, self.on_lap) {
@@ -243,6 +244,7 @@ impl<D: DriverIo> Cursor<D> {
         live
     }
 
+    #[inline]
     fn go(&mut self, position: u64) {
         self.position = position;
         self.lapped = false;

@@ -49,6 +49,7 @@ impl GatePosition {
         Self(CachePadded::new(Told { position: AtomicU64::new(position), pace_nanos: AtomicU64::new(0) }))
     }
 
+    #[inline]
     fn publish(&self, position: u64) {
         // [gate] Release: the gate's last reads below `position` come before. Pairs with the Acquire in `position`.
         self.0.position.store(position, Release);
@@ -142,13 +143,17 @@ impl Gates {
         mut stop: impl FnMut() -> Option<T>,
     ) -> Waited<Result<(), T>> {
         let room = self.room.clone();
-        room.wait(patience, || match stop() {
-            Some(reason) => Look::Done(Err(reason)),
-            None if self.passed(byte) => Look::Done(Ok(())),
-            None => {
-                // Anew before each sleep: a gate that goes silent wakes us, to be seen here.
-                room.set_pace(self.pace());
-                Look::Missing(byte)
+        room.wait(patience, || {
+            // Anew before each sleep: a gate that goes silent wakes us, to be seen here. Before the positions: a silent
+            // gate that is dropped after both looks at it wakes nobody, and has to have its pace counted.
+            let pace = self.pace();
+            match stop() {
+                Some(reason) => Look::Done(Err(reason)),
+                None if self.passed(byte) => Look::Done(Ok(())),
+                None => {
+                    room.set_pace(pace);
+                    Look::Missing(byte)
+                }
             }
         })
     }
@@ -254,17 +259,20 @@ impl Gate {
     }
 
     /// Looks at the live edge again. A discontinuity moves the gate to where the window goes on.
+    #[inline]
     fn refresh(&mut self) -> Edge {
         let edge = self.edge();
         self.adopt(&edge);
         edge
     }
 
+    #[inline]
     fn edge(&self) -> Edge {
         // A gate belongs to a ring, always.
         self.state.edge(&self.state.driver)
     }
 
+    #[inline]
     fn adopt(&mut self, edge: &Edge) {
         if self.retired {
             return;
@@ -284,11 +292,17 @@ impl Gate {
     }
 
     /// Gives up the bytes below `position`.
+    #[inline]
     fn move_to(&mut self, position: u64) {
+        if self.retired {
+            // There is nothing left to give up, and a position that came back would hold the next writer for ever.
+            return;
+        }
         self.position = position;
         self.release(position);
     }
 
+    #[inline]
     fn release(&self, position: u64) {
         self.published.publish(position);
         if self.publication == Publication::Notify {
@@ -305,6 +319,7 @@ impl Gate {
     /// # Errors
     /// [`ReadError::NotYet`], or [`Ended`](ReadError::Ended), [`Failed`](ReadError::Failed),
     /// [`Cancelled`](ReadError::Cancelled) once all that was written is consumed. Nothing is changed.
+    #[inline]
     pub fn slices(&mut self) -> Result<Slices<'_>, ReadError> {
         let edge = self.refresh();
         if self.known_end == self.position {
@@ -319,6 +334,7 @@ impl Gate {
     }
 
     /// The bytes from the position to the known end.
+    #[inline]
     #[allow(unsafe_code)]
     fn lent(&self) -> (&[u8], &[u8]) {
         let window = self.state.driver.window();
@@ -339,9 +355,16 @@ impl Gate {
     ///
     /// # Errors
     /// As [`slices`](Self::slices), but the end is `Ok(0)`.
+    #[inline]
     pub fn try_read(&mut self, buf: &mut [u8]) -> Result<usize, ReadError> {
         if buf.is_empty() {
             return Ok(0);
+        }
+        // As long as the live edge that was seen last is enough, the writer is not asked: its cache line stays with it.
+        if self.known_end - self.position >= buf.len() as u64 {
+            let n = Slices { gate: self }.copy_to(buf);
+            self.move_to(self.position + n as u64);
+            return Ok(n);
         }
         let slices = match self.slices() {
             Ok(slices) => slices,
@@ -468,42 +491,49 @@ pub struct Slices<'a> {
 impl Slices<'_> {
     /// The stream offset of the first byte.
     #[must_use]
+    #[inline]
     pub fn offset(&self) -> u64 {
         self.gate.position
     }
 
     /// How many bytes there are.
     #[must_use]
+    #[inline]
     pub fn len(&self) -> usize {
-        let (first, second) = self.as_slices();
-        first.len() + second.len()
+        // As in `lent`.
+        (self.gate.known_end - self.gate.position).min(self.gate.state.driver.capacity()) as usize
     }
 
     /// Whether there are none, which is so only after a [`Gate::wait`] at the end of the stream.
     #[must_use]
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Both pieces.
     #[must_use]
+    #[inline]
     pub fn as_slices(&self) -> (&[u8], &[u8]) {
         self.gate.lent()
     }
 
     /// The first piece.
     #[must_use]
+    #[inline]
     pub fn first(&self) -> &[u8] {
         self.as_slices().0
     }
 
     /// The second piece.
     #[must_use]
+    #[inline]
     pub fn second(&self) -> &[u8] {
         self.as_slices().1
     }
 
     /// Copies as many bytes as fit into `buf`, and returns how many. Gives none of them up.
+    #[inline]
     pub fn copy_to(&self, buf: &mut [u8]) -> usize {
         let (first, second) = self.as_slices();
         let head = first.len().min(buf.len());
@@ -521,6 +551,7 @@ impl Slices<'_> {
     ///
     /// # Panics
     /// If there are fewer than `n`.
+    #[inline]
     pub fn consume(self, n: usize) {
         assert!(n <= self.len(), "{n} bytes cannot be consumed: {} are lent", self.len());
         self.gate.move_to(self.gate.position + n as u64);

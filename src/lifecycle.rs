@@ -89,6 +89,7 @@ impl Life {
     }
 
     /// Why nothing more will be written, if so.
+    #[inline]
     pub fn check_active(&self) -> StorageResult<()> {
         match self.stage() {
             Stage::Active => Ok(()),
@@ -97,6 +98,7 @@ impl Life {
     }
 
     /// What a stage other than active means for somebody who wants to write.
+    #[cold]
     pub fn error(&self, stage: Stage) -> StorageError {
         match stage {
             Stage::Active => StorageError::Active,

@@ -109,6 +109,7 @@ impl<D: DriverIo> Reader<D> {
     /// [`RangeTooLarge`](crate::StorageError::RangeTooLarge) if it is wider than the ring,
     /// [`Failed`](crate::StorageError::Failed), [`Cancelled`](crate::StorageError::Cancelled),
     /// [`InvalidRange`](crate::StorageError::InvalidRange).
+    #[inline]
     pub fn wait_range(&self, range: Range<u64>) -> StorageResult<WaitOutcome> {
         self.state.wait_range(range, &self.patience(None))
     }
@@ -133,6 +134,7 @@ impl<D: DriverIo> Reader<D> {
 
     /// Whether all of `range` can be read now. An empty range always can.
     #[must_use]
+    #[inline]
     pub fn contains_range(&self, range: Range<u64>) -> bool {
         self.state.contains(&range)
     }
@@ -149,6 +151,7 @@ impl<D: DriverIo> Reader<D> {
     /// The window, of a store that forgets; `None` of one that keeps everything. The bytes inside were all there at one
     /// moment; by now some may be evicted.
     #[must_use]
+    #[inline]
     pub fn valid_window(&self) -> Option<Span> {
         self.state.window()
     }

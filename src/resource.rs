@@ -497,11 +497,7 @@ impl<D: DriverIo> State<D> {
             let edge = self.edge(ring);
             *known_end = edge.end;
             if offset >= edge.end {
-                return if offset < edge.start {
-                    Err(self.evicted())
-                } else {
-                    out_of_bytes(edge.stage, offset)
-                };
+                return if offset < edge.start { Err(self.evicted()) } else { out_of_bytes(edge.stage, offset) };
             }
         }
         window.read(offset, buf, *known_end).ok_or_else(|| self.evicted())
@@ -562,6 +558,7 @@ impl<D: DriverIo> State<D> {
     }
 
     /// Whether all of `range` can be read now.
+    #[inline]
     pub(crate) fn contains(&self, range: &Range<u64>) -> bool {
         if range.is_empty() {
             return true;
@@ -630,6 +627,15 @@ impl<D: DriverIo> State<D> {
     pub(crate) fn wait_range(&self, range: Range<u64>, patience: &Patience<'_>) -> StorageResult<WaitOutcome> {
         if range.end < range.start {
             return Err(StorageError::InvalidRange { start: range.start, end: range.end });
+        }
+        // Of a ring, what is there already is not passed through the table: most waits are for bytes behind the edge.
+        if self.ring().is_some() {
+            if patience.interrupted() {
+                return Ok(WaitOutcome::Interrupted);
+            }
+            if self.contains(&range) {
+                return Ok(WaitOutcome::Ready);
+            }
         }
         match self.waits.wait(patience, || self.look(&range)) {
             Waited::Done(outcome) => outcome,
@@ -735,6 +741,12 @@ impl<D: DriverIo> State<D> {
         // of `armed`.
         self.gap.store(at, Release);
         self.waits.notify_all();
+    }
+
+    /// As [`announce_gap`](Self::announce_gap), opposite gates that look again by themselves.
+    pub(crate) fn announce_gap_silently(&self, at: u64) {
+        // [gap] Release: pairs with the Acquire in `gap`. A notification that follows orders it as above.
+        self.gap.store(at, Release);
     }
 
     pub(crate) fn withdraw_gap(&self) {

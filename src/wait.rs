@@ -86,7 +86,8 @@ pub struct Patience<'a> {
 }
 
 impl Patience<'_> {
-    fn interrupted(&self) -> bool {
+    #[inline]
+    pub fn interrupted(&self) -> bool {
         self.interrupts.is_some_and(Interrupts::take)
     }
 
@@ -213,7 +214,8 @@ impl<const N: usize> WaitTable<N> {
 
     /// Sets the pace of those that go to sleep from now on; `None` if every publication wakes whom it concerns.
     pub fn set_pace(&self, pace: Option<Duration>) {
-        let nanos = pace.map_or(NO_PACE, |pace| u64::try_from(pace.as_nanos()).unwrap_or(NO_PACE).clamp(1, NO_PACE - 1));
+        let nanos =
+            pace.map_or(NO_PACE, |pace| u64::try_from(pace.as_nanos()).unwrap_or(NO_PACE).clamp(1, NO_PACE - 1));
         // Relaxed: set by the sleeper itself, or ordered by the notification that follows.
         self.pace_nanos.store(nanos, Relaxed);
     }

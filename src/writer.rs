@@ -52,8 +52,8 @@ struct Pen {
     publication: Publication,
     /// Up to here readers have been notified.
     notified_to: u64,
-    /// A discontinuity that was published silently: the next notification is for all.
-    jumped_silently: bool,
+    /// A discontinuity was announced or published silently: the next notification is for all.
+    untold: bool,
     /// Whether a discontinuity is announced that gates have yet to make way for.
     gap_announced: bool,
     interrupts: Interrupts,
@@ -84,7 +84,7 @@ impl<D: DriverIo> Writer<D> {
             position,
             publication: Publication::Notify,
             notified_to: position,
-            jumped_silently: false,
+            untold: false,
             gap_announced: false,
             interrupts: Interrupts::new(),
         };
@@ -93,6 +93,7 @@ impl<D: DriverIo> Writer<D> {
 
     /// Where [`append`](Self::append) goes: the live edge of a ring, or where the last write ended.
     #[must_use]
+    #[inline]
     pub fn position(&self) -> u64 {
         match self.state.ring() {
             Some(ring) => ring.window().written_to(),
@@ -349,7 +350,7 @@ impl Pen {
         let before = state.observer.as_ref().map(|_| window.span());
         window.append(data);
         let end = window.written_to();
-        if self.publication == Publication::Notify {
+        if !self.silent() {
             self.notify(state, end);
         }
         if let (Some(observer), Some(before)) = (&state.observer, before) {
@@ -361,13 +362,17 @@ impl Pen {
         }
     }
 
+    #[inline]
+    fn silent(&self) -> bool {
+        self.publication != Publication::Notify
+    }
+
     /// Wakes the readers that wait for anything up to `end` which they have not been told of.
     #[inline]
     fn notify<D: DriverIo>(&mut self, state: &State<D>, end: u64) {
-        if self.jumped_silently {
-            self.jumped_silently = false;
+        if self.untold {
+            self.untold = false;
             self.notified_to = end;
-            // All: a range that straddles the new start is waited for at a byte above it.
             return state.waits.notify_all();
         }
         if self.notified_to < end {
@@ -414,7 +419,12 @@ impl Pen {
         {
             // A gate that waits for bytes beyond the gap would wait for us as we wait for it, or as we come back.
             if !self.gap_announced {
-                state.announce_gap(before.end);
+                if self.silent() && matches!(wait, Wait::Never) {
+                    state.announce_gap_silently(before.end);
+                    self.untold = true;
+                } else {
+                    state.announce_gap(before.end);
+                }
                 self.gap_announced = true;
             }
             let Wait::For(deadline) = wait else { return Ok(false) };
@@ -428,9 +438,11 @@ impl Pen {
         self.gates.jumped(offset);
         self.withdraw_gap(state);
         self.notified_to = offset;
-        self.jumped_silently = true;
-        if self.publication == Publication::Notify {
-            self.notify(state, offset);
+        if self.silent() {
+            self.untold = true;
+        } else {
+            // All: a range that straddles the new start is waited for at a byte above it.
+            state.waits.notify_all();
         }
         if let Some(observer) = state.observer.as_ref().filter(|_| !before.is_empty()) {
             observer.on_evict(before.into());

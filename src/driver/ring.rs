@@ -82,6 +82,7 @@ impl RingDriver {
         self.memory_locked
     }
 
+    #[inline]
     pub(crate) fn window(&self) -> &Window {
         &self.window
     }
@@ -99,6 +100,7 @@ impl RingDriver {
     }
 
     /// What a write of `data` at `offset` comes to.
+    #[inline]
     pub(crate) fn place<'a>(&self, offset: u64, data: &'a [u8]) -> StorageResult<Placed<'a>> {
         let end = self.window.written_to();
         let new_end = offset.checked_add(data.len() as u64).filter(|&e| e <= MAX_OFFSET);
