@@ -219,7 +219,7 @@ fn what_can_be_read_is_told_alike_by_every_question<K: Kind>() {
         let start = if K::FORGETS { end.saturating_sub(CAPACITY as u64) } else { 0 };
         assert_eq!(reader.live_edge(), end);
         assert_eq!(writer.position(), end);
-        assert_eq!(reader.available(), RangeSet::from_iter([start..end]));
+        assert_eq!(reader.available(), RangeSet::from_iter(std::iter::once(start..end)));
         assert_eq!(reader.valid_window(), K::FORGETS.then_some(Span { start, end }));
         for range in [start..end, start..start, start..start + 1, end - 1..end, end..end, end + 5..end + 5] {
             assert!(reader.contains_range(range.clone()), "{range:?}");

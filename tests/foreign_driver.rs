@@ -221,8 +221,7 @@ fn what_the_driver_found_is_there_from_the_start() {
 
 #[test]
 fn a_store_that_was_found_committed_is_read_only() {
-    let state =
-        DriverState { final_len: Some(6), available: RangeSet::from_iter([0..6]), is_committed: true };
+    let state = DriverState { final_len: Some(6), available: RangeSet::from_iter([0..6]), is_committed: true };
     let resource = Resource::from_driver(CancelToken::new(), Linear::holding(b"012345"), state).unwrap();
     assert_eq!(resource.status(), ResourceStatus::Committed { final_len: 6 });
     assert_is!(resource.writer(), Err(StorageError::Committed));
@@ -251,8 +250,7 @@ fn a_committed_store_with_a_hole_is_refused() {
 
 #[test]
 fn bytes_beyond_the_final_length_of_a_committed_store_are_not_there() {
-    let state =
-        DriverState { final_len: Some(4), available: RangeSet::from_iter([0..6]), is_committed: true };
+    let state = DriverState { final_len: Some(4), available: RangeSet::from_iter([0..6]), is_committed: true };
     let resource = Resource::from_driver(CancelToken::new(), Linear::holding(b"012345"), state).unwrap();
     let reader = resource.reader();
     assert_eq!(reader.available(), ranges([0..4]));
@@ -763,7 +761,8 @@ fn a_window_that_disappears_is_found_out_and_nothing_hangs() {
 #[test]
 fn a_wait_for_what_a_users_window_leaves_behind_ends() {
     must_end(|| {
-        let resource = Resource::from_driver(CancelToken::new(), kinds::Windowed::new(8), DriverState::default()).unwrap();
+        let resource =
+            Resource::from_driver(CancelToken::new(), kinds::Windowed::new(8), DriverState::default()).unwrap();
         let mut writer = resource.writer().unwrap();
         writer.append(b"abc").unwrap();
         let wait = |range: Range<u64>| {

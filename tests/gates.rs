@@ -115,7 +115,7 @@ fn dropping_slices_gives_nothing_up() {
     let mut gate = writer.gate();
     writer.append(b"abcd").unwrap();
     assert_eq!(gate.slices().unwrap().offset(), 0);
-    drop(gate.slices().unwrap());
+    _ = gate.slices().unwrap();
     assert_eq!(writer.room(), 0);
     assert_eq!(read_all(&mut gate), b"abcd");
 }
@@ -257,10 +257,7 @@ fn a_wait_for_several_bytes_ends_when_they_are_all_there() {
 fn a_wait_for_more_than_the_ring_holds_ends_at_once() {
     let (_resource, mut writer) = ring(8);
     let mut gate = writer.gate();
-    assert_is!(
-        gate.wait(9).map(drop),
-        Err(StorageError::RangeTooLarge { requested: 9, capacity: 8 })
-    );
+    assert_is!(gate.wait(9).map(drop), Err(StorageError::RangeTooLarge { requested: 9, capacity: 8 }));
     assert_is!(gate.wait_timeout(usize::MAX, Duration::MAX).map(drop), Err(StorageError::RangeTooLarge { .. }));
     assert!(gate.wait(0).unwrap().is_empty());
 }

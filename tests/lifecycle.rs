@@ -92,7 +92,8 @@ fn after_a_cancellation_what_is_there_stays_readable<K: Kind>() {
 }
 
 fn the_first_verdict_stands<K: Kind>() {
-    let verdicts: [fn(&Resource<K::Driver>, &mut roundelay::Writer<K::Driver>); 3] = [
+    type Verdict<D> = fn(&Resource<D>, &mut roundelay::Writer<D>);
+    let verdicts: [Verdict<K::Driver>; 3] = [
         |_, writer| _ = writer.commit(None),
         |_, writer| writer.fail(StorageError::other("verdict")),
         |resource, _| resource.cancel(),
@@ -341,7 +342,7 @@ fn readers_of_a_committed_generation_keep_their_end<K: Kind>() {
     assert_eq!(reader.final_len(), Some(3));
     assert_eq!(reader.live_edge(), 3);
     assert!(!reader.contains_range(0..4));
-    assert_eq!(reader.available().iter().last().unwrap().end, 3);
+    assert_eq!(reader.available().last().unwrap().end, 3);
     assert_is!(reader.wait_range(3..4), Ok(WaitOutcome::Eof));
     assert_eq!(reader.valid_window(), K::FORGETS.then_some(Span { start: 0, end: 3 }));
     let mut text = String::new();

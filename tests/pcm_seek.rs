@@ -14,7 +14,8 @@ use std::{
 use threads::{Sleeper, must_end};
 
 fn open(channels: usize, capacity_frames: usize, history_frames: usize) -> (PcmWriter<i32>, PcmReader<i32>) {
-    pcm::open(PcmOptions { channels, capacity_frames, history_frames, lock_memory: false, ..Default::default() }).unwrap()
+    pcm::open(PcmOptions { channels, capacity_frames, history_frames, lock_memory: false, ..Default::default() })
+        .unwrap()
 }
 
 /// Plays `n` frames of a mono stream.
@@ -253,8 +254,7 @@ fn decode(mut writer: PcmWriter<i32>, booth: &Booth) {
         let mut index = 0;
         loop {
             let frames = 1 + index as usize % 40;
-            let samples: Vec<i32> =
-                (1..=frames as i32).flat_map(|i| [run, place as i32 + 1, index + i]).collect();
+            let samples: Vec<i32> = (1..=frames as i32).flat_map(|i| [run, place as i32 + 1, index + i]).collect();
             match writer.write_timeout(epoch, &samples, Duration::from_millis(1)) {
                 Ok(written) => index += written as i32,
                 Err(PcmError::Stale) => break,
