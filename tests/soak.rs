@@ -59,8 +59,10 @@ fn resident_memory_stays_flat_however_much_is_pushed_through_a_ring() {
         let mut writer = writer;
         writer.set_publication(Publication::SILENT);
         // A follower that loses what it cannot keep up with, and one that sleeps for a byte in every 16 MiB.
-        let follower = scope.spawn(|| {
-            let mut cursor = ring.cursor(OnLap::SkipToOldest);
+        // Made here: a thread that is late would begin at the oldest byte of by then.
+        let mut cursor = ring.cursor(OnLap::SkipToOldest);
+        let pattern = &pattern;
+        let follower = scope.spawn(move || {
             let mut buf = vec![0; 16 << 10];
             let mut read = 0_u64;
             loop {
