@@ -1,0 +1,402 @@
+//! `gate.rs`, and what `writer.rs` and `resource.rs` do for gates and for jumps.
+//!
+//! Not here: the Release with which a gap is withdrawn. Who sees it withdrawn and an old end waits on, and is woken by the
+//! notification of the jump. And a writer that notifies what it wrote silently before it sleeps for room: opposite a
+//! silent writer sleepers look again at a pace, so that without it they are late, and not asleep for ever.
+
+use super::{Edit, Mutant, edit};
+
+const FILE: &str = "gate.rs";
+const WRITER: &str = "writer.rs";
+const RESOURCE: &str = "resource.rs";
+
+const RACE: &str = "Causality violation";
+
+pub(super) const MUTANTS: &[Mutant] = &[
+    // Who writes where.
+    Mutant {
+        name: "gate/position-store-relaxed",
+        why: "the position is seen before the reads below it are over",
+        edits: &[edit(FILE, &["fn publish"], "self.0.position.store(position, «Release»)", "Relaxed")],
+        caught_by: &["gate::lent_bytes_stay", "gate::a_dropped_gate_lets_go"],
+        symptom: RACE,
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/position-load-relaxed",
+        why: "the position is seen before the reads below it are over",
+        edits: &[edit(FILE, &["impl GatePosition", "fn position"], "self.0.position.load(«Acquire»)", "Relaxed")],
+        caught_by: &["gate::lent_bytes_stay", "gate::a_dropped_gate_lets_go"],
+        symptom: RACE,
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/forgotten-relaxed",
+        why: "a gate that is gone is forgotten before its reads are over",
+        edits: &[edit(FILE, &["fn mint"], "gate.position()", "gate.0.position.load(Relaxed)")],
+        caught_by: &["gate::minting_forgets_no_read"],
+        symptom: RACE,
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/end-load-relaxed",
+        why: "a byte is lent before it is there",
+        edits: &[edit("window.rs", &["fn end"], "self.end.load(«Acquire»)", "Relaxed")],
+        caught_by: &["gate::lent_bytes_stay"],
+        symptom: RACE,
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/given-up-before-the-last-read",
+        why: "the bytes are still being looked at",
+        edits: &[edit(
+            FILE,
+            &["fn as_slices"],
+            "self.gate.lent()",
+            "{ self.gate.published.publish(self.gate.known_end); self.gate.lent() }",
+        )],
+        caught_by: &["gate::lent_bytes_stay"],
+        symptom: RACE,
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/no-look-at-the-gates",
+        why: "the writer writes where a gate has yet to read",
+        edits: &[edit(FILE, &["impl Gates", "fn room"], "self.refresh(); } «room(self.limit)»", "u64::MAX")],
+        caught_by: &["gate::lent_bytes_stay"],
+        symptom: RACE,
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/fastest-for-slowest",
+        why: "the slower gate is run over",
+        edits: &[edit(
+            FILE,
+            &["impl Gates", "fn refresh"],
+            "self.positions.iter().map(|gate| gate.position().max(self.base)).min()",
+            "self.positions.iter().map(|gate| gate.position()).max()",
+        )],
+        caught_by: &["gate::the_slower_of_two_gates_holds"],
+        symptom: RACE,
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/mint-keeps-the-limit",
+        why: "the writer goes by a limit that is older than the gate",
+        edits: &[edit(FILE, &["fn mint"], "self.limit = self.limit.min(at);", "")],
+        caught_by: &["gate::a_gate_minted_late_holds_too"],
+        symptom: RACE,
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/not-inherited",
+        why: "the next writer does not know of a gate that the last one minted",
+        edits: &[edit(
+            WRITER,
+            &["impl<D: DriverIo> Drop for Writer<D>"],
+            "self.shared.leave(«std::mem::replace(&mut self.pen.gates, Gates::new(room))»)",
+            "Gates::new(room)",
+        )],
+        caught_by: &["gate::the_next_writer_inherits_the_gates"],
+        symptom: RACE,
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/retired-comes-back",
+        why: "a gate that has read all of its generation, and consumes nothing once more, holds the next writer for ever",
+        edits: &[edit(FILE, &["fn move_to"], "self.retired", "false")],
+        caught_by: &["gate::a_retired_gate_stays_retired"],
+        symptom: "deadlock",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/retires-too-early",
+        why: "a gate whose generation is over has yet to read what is left of it",
+        edits: &[edit(
+            FILE,
+            &["fn adopt"],
+            "edge.stage != Stage::Active && self.known_end == self.position",
+            "edge.stage != Stage::Active",
+        )],
+        caught_by: &["gate::the_next_writer_inherits_the_gates"],
+        symptom: RACE,
+        ..Mutant::NONE
+    },
+    // Jumps.
+    Mutant {
+        name: "gate/no-start-check",
+        why: "the gate reads on in the gap",
+        edits: &[edit(FILE, &["fn adopt"], "self.position < edge.start", "false")],
+        caught_by: &["gate::a_jump_waits_for_the_gate"],
+        symptom: RACE,
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/jump-does-not-wait",
+        why: "the gate loses what it has yet to read",
+        edits: &[edit(WRITER, &["fn restart"], "!self.gates.passed(last)", "false")],
+        caught_by: &["gate::a_jump_waits_for_the_gate"],
+        symptom: RACE,
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/no-base",
+        why: "a gate that drained before the jump, and does not know of it, holds the writer",
+        edits: &[edit(FILE, &["impl Gates", "fn refresh"], "gate.position().max(self.base)", "gate.position()")],
+        caught_by: &["gate::a_gate_left_behind_a_jump_does_not_hold"],
+        symptom: "HELD",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/base-not-moved",
+        why: "a gate that drained before the jump, and does not know of it, holds the writer",
+        edits: &[edit(FILE, &["fn jumped"], "self.base = at;", "")],
+        caught_by: &["gate::a_gate_left_behind_a_jump_does_not_hold"],
+        symptom: "HELD",
+        ..Mutant::NONE
+    },
+    // Both sides sleep.
+    Mutant {
+        name: "gate/advance-does-not-wake",
+        why: "the writer sleeps for room that is there",
+        edits: &[edit(FILE, &["fn release"], "self.state.room.notify(0..position);", "")],
+        caught_by: &["gate::both_sleep"],
+        symptom: "deadlock",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/advance-wakes-first",
+        why: "the writer looks before there is anything to see",
+        edits: &[
+            edit(
+                FILE,
+                &["fn release"],
+                "self.published.publish(position);",
+                "self.state.room.notify(0..position); self.published.publish(position);",
+            ),
+            edit(FILE, &["fn release"], "self.state.room.notify(0..position);", ""),
+        ],
+        caught_by: &["gate::both_sleep"],
+        symptom: "deadlock",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/no-fence-after-an-advance",
+        why: "the writer's two words: its sleep, and the gate's position",
+        edits: &[edit("wait.rs", &["fn notify"], "fence(SeqCst);", "")],
+        caught_by: &["gate::both_sleep"],
+        symptom: "deadlock",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/drop-does-not-wake",
+        why: "the writer sleeps for room that is there",
+        edits: &[edit(FILE, &["impl Drop for Gate"], "self.release(GONE);", "self.published.publish(GONE);")],
+        caught_by: &["gate::a_dropped_gate_wakes_the_writer"],
+        symptom: "deadlock",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/append-wakes-only-for-its-last-byte",
+        why: "a gate sleeps for a byte in the middle",
+        edits: &[edit(WRITER, &["impl Pen", "fn notify"], "state.waits.notify(«self.notified_to»..end)", "end - 1")],
+        caught_by: &["gate::the_first_byte_of_a_chunk_wakes"],
+        symptom: "deadlock",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/writer-insists-on-all",
+        why: "the writer wants two with one free, the gate three with two there",
+        edits: &[
+            edit(WRITER, &["fn append<D: DriverIo>"], "room > 0", "room >= rest.len() as u64"),
+            edit(
+                WRITER,
+                &["fn append<D: DriverIo>"],
+                "let byte = «window.written_to() - window.capacity()»",
+                "window.written_to() + rest.len() as u64 - 1 - window.capacity()",
+            ),
+        ],
+        caught_by: &["gate::neither_insists_on_all"],
+        symptom: "deadlock",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/silent-gate-not-told",
+        why: "the writer sleeps without a limit for a gate that does not wake it",
+        edits: &[edit(FILE, &["fn set_publication"], "self.state.room.notify_all();", "")],
+        caught_by: &["gate::a_silent_gate_and_a_paced_writer"],
+        symptom: "deadlock",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/pace-of-a-silent-gate-not-told",
+        why: "the writer sleeps without a limit for a gate that does not wake it",
+        edits: &[edit(FILE, &["impl GatePosition", "fn set_pace"], "self.0.pace_nanos.store(nanos, Relaxed);", "")],
+        caught_by: &["gate::a_silent_gate_and_a_paced_writer"],
+        symptom: "deadlock",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/told-before-the-pace",
+        why: "the writer is woken, sees no pace, and sleeps again",
+        edits: &[
+            edit(
+                FILE,
+                &["fn set_publication"],
+                "self.publication = publication;",
+                "self.publication = publication; self.state.room.notify_all();",
+            ),
+            edit(FILE, &["fn set_publication"], "self.state.room.notify_all();", ""),
+        ],
+        caught_by: &["gate::a_silent_gate_and_a_paced_writer"],
+        symptom: "deadlock",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/pace-looked-at-last",
+        why: "a silent gate held us at the first look, was gone at the second, and wakes nobody",
+        edits: &[edit(FILE, &["impl Gates", "fn wait<T>"], "room.set_pace(pace);", "room.set_pace(self.pace());")],
+        caught_by: &["gate::a_gate_gets_all_there_is_before_a_gap_of_a_silent_writer"],
+        symptom: "deadlock",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/silent-writer-not-told",
+        why: "the gate sleeps without a limit for a writer that does not wake it",
+        edits: &[edit(WRITER, &["fn set_publication"], "self.state.waits.go_silent(pace)", "()")],
+        caught_by: &["gate::a_writer_goes_silent"],
+        symptom: "deadlock",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/loud-without-telling",
+        why: "what was written silently is never notified, and nobody looks at a pace any more",
+        edits: &[edit(WRITER, &["fn set_publication"], "self.notify();", "")],
+        caught_by: &["gate::a_silent_writer_tells_before_it_wakes_again"],
+        symptom: "deadlock",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/verdict-does-not-reach-the-writer",
+        why: "a writer that sleeps for room does not hear of a cancel",
+        edits: &[edit(
+            RESOURCE,
+            &["impl<D: DriverIo> WakeAll for State<D>", "fn wake_all"],
+            "self.room.notify_all();",
+            "",
+        )],
+        caught_by: &["gate::a_failure_wakes_the_writer"],
+        symptom: "deadlock",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/writer-does-not-look-at-the-verdict",
+        why: "a writer that is woken by a cancel sleeps again",
+        edits: &[edit(WRITER, &["fn wait_for_gates"], "state.life.check_active().err()", "None")],
+        caught_by: &["gate::a_failure_wakes_the_writer"],
+        symptom: "deadlock",
+        ..Mutant::NONE
+    },
+    // Gaps.
+    Mutant {
+        name: "gate/gap-not-announced",
+        why: "the gate waits for bytes beyond the gap, the writer for the gate",
+        edits: &[edit(WRITER, &["fn restart"], "state.announce_gap(before.end);", "")],
+        caught_by: &["gate::a_gate_that_waits_across_a_gap"],
+        symptom: "deadlock",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/gap-announced-only-by-who-blocks",
+        why: "a writer that tries again and again never gets a sleeping gate to drain",
+        edits: &[edit(
+            WRITER,
+            &["fn restart"],
+            "state.announce_gap(before.end);",
+            "if let Wait::For(_) = wait { state.announce_gap(before.end); }",
+        )],
+        caught_by: &["gate::a_gate_that_waits_across_a_gap_that_is_tried"],
+        hangs: true,
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/gap-wakes-nobody",
+        why: "a gate that sleeps does not look",
+        edits: &[edit(RESOURCE, &["fn announce_gap"], "self.waits.notify_all();", "")],
+        caught_by: &["gate::a_gate_that_waits_across_a_gap"],
+        symptom: "deadlock",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/gap-wakes-first",
+        why: "the gate looks before there is anything to see",
+        edits: &[edit(
+            RESOURCE,
+            &["fn announce_gap"],
+            "self.gap.store(at, Release); self.waits.notify_all();",
+            "self.waits.notify_all(); self.gap.store(at, Release);",
+        )],
+        caught_by: &["gate::a_gate_that_waits_across_a_gap"],
+        symptom: "deadlock",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/gap-store-relaxed",
+        why: "the gap is seen before the bytes that lie before it",
+        edits: &[edit(RESOURCE, &["fn announce_gap"], "self.gap.store(at, «Release»)", "Relaxed")],
+        caught_by: &["gate::a_gate_gets_all_there_is_before_a_gap_of_a_silent_writer"],
+        symptom: "SHORT",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/silent-gap-store-relaxed",
+        why: "the gap is seen before the bytes that lie before it",
+        edits: &[edit(RESOURCE, &["fn announce_gap_silently"], "self.gap.store(at, «Release»)", "Relaxed")],
+        caught_by: &["gate::a_gate_gets_all_there_is_before_a_gap_that_is_tried_silently"],
+        symptom: "SHORT",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/gap-load-relaxed",
+        why: "the gap is seen before the bytes that lie before it",
+        edits: &[edit(RESOURCE, &["fn gap"], "self.gap.load(«Acquire»)", "Relaxed")],
+        caught_by: &["gate::a_gate_gets_all_there_is_before_a_gap_of_a_silent_writer"],
+        symptom: "SHORT",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/gap-looked-at-last",
+        why: "the end was loaded before the last bytes before the gap were there",
+        edits: &[Edit {
+            file: FILE,
+            within: &["fn look"],
+            find: "let gap = self.state.gap(); let edge = self.edge();",
+            replace: "let edge = self.edge(); let gap = self.state.gap();",
+            binds: "(gap, edge)",
+        }],
+        caught_by: &["gate::a_gate_gets_all_there_is_before_a_gap"],
+        symptom: "SHORT",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/jump-wakes-only-its-range",
+        why: "whoever waits for what the jump leaves out, or across its start, is never woken",
+        edits: &[edit(WRITER, &["fn restart"], "state.waits.notify_all();", "state.waits.notify(offset..offset + 1);")],
+        caught_by: &["gate::a_range_below_a_jump_is_evicted", "gate::a_range_across_a_jump_is_evicted"],
+        symptom: "deadlock",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/end-looked-at-before-start",
+        why: "a range across the new start is said to be not there yet, for ever",
+        edits: &[edit(
+            RESOURCE,
+            &["fn look_window"],
+            "range.start < window.start",
+            "range.start < window.start && range.end <= window.end",
+        )],
+        caught_by: &["gate::a_range_across_a_jump_is_evicted"],
+        symptom: "deadlock",
+        ..Mutant::NONE
+    },
+];
