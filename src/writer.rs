@@ -92,7 +92,7 @@ impl<D: DriverIo> Writer<D> {
         Self { shared, state, pen }
     }
 
-    /// Where [`append`](Self::append) goes: the live edge of a ring, or where the last write ended.
+    /// Where [`append`](Self::append) goes: the live edge of a ring, or where the furthest write ended.
     #[must_use]
     #[inline]
     pub fn position(&self) -> u64 {

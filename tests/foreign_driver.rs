@@ -193,6 +193,26 @@ fn options_pick_a_users_driver_without_an_annotation() {
 }
 
 #[test]
+fn a_driver_that_overrides_nothing_promises_nothing() {
+    let driver = Linear::holding(b"found");
+    assert!(!driver.try_fast_check(&(0..1)), "not even what is there");
+    assert_eq!(driver.valid_window(), None);
+    assert_eq!(driver.room(1 << 40), u64::MAX);
+    driver.notify_write(&(0..1));
+}
+
+#[test]
+fn the_writer_goes_on_where_the_furthest_write_ended() {
+    let resource = Script::new().resource();
+    let mut writer = resource.writer().unwrap();
+    writer.write_at(10, b"klm").unwrap();
+    writer.write_at(0, b"abc").unwrap();
+    assert_eq!(writer.position(), 13);
+    writer.append(b"n").unwrap();
+    assert_eq!(resource.reader().available(), ranges([0..3, 10..14]));
+}
+
+#[test]
 fn a_cancelled_token_keeps_a_users_driver_shut() {
     let token = CancelToken::new();
     token.cancel();

@@ -47,38 +47,42 @@ fn a_gate_holds_the_writer_back_and_loses_nothing() {
 
 #[test]
 fn a_gate_starts_where_it_was_minted() {
-    let (_resource, mut writer) = ring(8);
-    writer.append(b"0123456789").unwrap();
-    let mut at_live_edge = writer.gate();
-    let mut at_start = writer.gate_at(2).unwrap();
-    let mut at_end = writer.gate_at(10).unwrap();
-    let window = Span { start: 2, end: 10 };
-    for outside in [0, 1, 11, u64::MAX] {
-        assert_is!(
-            writer.gate_at(outside),
-            Err(StorageError::OutsideWindow { offset, window: found }) if offset == outside && found == window
-        );
-    }
-    assert_eq!(writer.try_append(b"ab").unwrap(), 0);
-    assert_eq!(read_all(&mut at_start), b"23456789");
-    assert_eq!(writer.try_append(b"ab").unwrap(), 2);
-    assert_eq!(read_all(&mut at_live_edge), b"ab");
-    assert_eq!(read_all(&mut at_end), b"ab");
+    must_end(|| {
+        let (_resource, mut writer) = ring(8);
+        writer.append(b"0123456789").unwrap();
+        let mut at_live_edge = writer.gate();
+        let mut at_start = writer.gate_at(2).unwrap();
+        let mut at_end = writer.gate_at(10).unwrap();
+        let window = Span { start: 2, end: 10 };
+        for outside in [0, 1, 11, u64::MAX] {
+            assert_is!(
+                writer.gate_at(outside),
+                Err(StorageError::OutsideWindow { offset, window: found }) if offset == outside && found == window
+            );
+        }
+        assert_eq!(writer.try_append(b"ab").unwrap(), 0);
+        assert_eq!(read_all(&mut at_start), b"23456789");
+        assert_eq!(writer.try_append(b"ab").unwrap(), 2);
+        assert_eq!(read_all(&mut at_live_edge), b"ab");
+        assert_eq!(read_all(&mut at_end), b"ab");
+    });
 }
 
 #[test]
 fn the_slowest_of_several_gates_counts() {
-    let (_resource, mut writer) = ring(8);
-    let (mut quick, mut slow) = (writer.gate(), writer.gate());
-    assert_eq!(writer.try_append(&[0; 20]).unwrap(), 8);
-    quick.slices().unwrap().consume(8);
-    assert_eq!(writer.room(), 0);
-    slow.slices().unwrap().consume(1);
-    assert_eq!((writer.room(), writer.gate_lag()), (1, 7));
-    drop(slow);
-    assert_eq!((writer.room(), writer.gate_lag()), (8, 0));
-    drop(quick);
-    assert_eq!(writer.try_append(&[0; 100]).unwrap(), 100, "nobody holds it any more");
+    must_end(|| {
+        let (_resource, mut writer) = ring(8);
+        let (mut quick, mut slow) = (writer.gate(), writer.gate());
+        assert_eq!(writer.try_append(&[0; 20]).unwrap(), 8);
+        quick.slices().unwrap().consume(8);
+        assert_eq!(writer.room(), 0);
+        slow.slices().unwrap().consume(1);
+        assert_eq!((writer.room(), writer.gate_lag()), (1, 7));
+        drop(slow);
+        assert_eq!((writer.room(), writer.gate_lag()), (8, 0));
+        drop(quick);
+        assert_eq!(writer.try_append(&[0; 100]).unwrap(), 100, "nobody holds it any more");
+    });
 }
 
 #[test]
@@ -111,13 +115,15 @@ fn slices_are_the_bytes_in_place_and_in_order_at_every_wrap() {
 
 #[test]
 fn dropping_slices_gives_nothing_up() {
-    let (_resource, mut writer) = ring(4);
-    let mut gate = writer.gate();
-    writer.append(b"abcd").unwrap();
-    assert_eq!(gate.slices().unwrap().offset(), 0);
-    _ = gate.slices().unwrap();
-    assert_eq!(writer.room(), 0);
-    assert_eq!(read_all(&mut gate), b"abcd");
+    must_end(|| {
+        let (_resource, mut writer) = ring(4);
+        let mut gate = writer.gate();
+        writer.append(b"abcd").unwrap();
+        assert_eq!(gate.slices().unwrap().offset(), 0);
+        _ = gate.slices().unwrap();
+        assert_eq!(writer.room(), 0);
+        assert_eq!(read_all(&mut gate), b"abcd");
+    });
 }
 
 #[test]
@@ -525,19 +531,21 @@ fn a_gate_of_the_old_writer_still_holds_the_new_one() {
 
 #[test]
 fn a_gate_of_a_failed_generation_keeps_its_end() {
-    let (resource, mut writer) = ring(8);
-    let mut gate = writer.gate();
-    writer.append(b"abc").unwrap();
-    drop(writer);
-    resource.reactivate().unwrap();
-    let mut writer = resource.writer().unwrap();
-    writer.append(b"def").unwrap();
-    assert_eq!(gate.wait(3).unwrap().first(), b"abc");
-    assert_is!(gate.wait(4).map(drop), Err(StorageError::Failed(_)));
-    assert_eq!(read_all(&mut gate), b"abc");
-    assert_eq!(gate.slices().map(drop), Err(ReadError::Failed));
-    writer.append(&[0; 64]).unwrap();
-    assert_eq!(gate.slices().map(drop), Err(ReadError::Failed));
+    must_end(|| {
+        let (resource, mut writer) = ring(8);
+        let mut gate = writer.gate();
+        writer.append(b"abc").unwrap();
+        drop(writer);
+        resource.reactivate().unwrap();
+        let mut writer = resource.writer().unwrap();
+        writer.append(b"def").unwrap();
+        assert_eq!(gate.wait(3).unwrap().first(), b"abc");
+        assert_is!(gate.wait(4).map(drop), Err(StorageError::Failed(_)));
+        assert_eq!(read_all(&mut gate), b"abc");
+        assert_eq!(gate.slices().map(drop), Err(ReadError::Failed));
+        writer.append(&[0; 64]).unwrap();
+        assert_eq!(gate.slices().map(drop), Err(ReadError::Failed));
+    });
 }
 
 #[test]

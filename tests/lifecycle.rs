@@ -468,6 +468,8 @@ fn errors_travel_through_io_with_their_kind<K: Kind>() {
     resource.cancel();
     let error = resource.cursor(OnLap::Error).read(&mut [0]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionAborted);
+    assert_eq!(io::Error::from(ReadError::NotYet).kind(), ErrorKind::WouldBlock);
+    assert_eq!(io::Error::from(ReadError::Ended).kind(), ErrorKind::UnexpectedEof);
     let boxed: Box<dyn Error + Send + Sync> = error.into();
     assert!(!boxed.to_string().is_empty());
 }

@@ -1,5 +1,6 @@
 //! Random operations on a ring, against a plain model: the whole stream in a vector, and offsets into it.
 
+mod threads;
 mod witness;
 
 use proptest::prelude::*;
@@ -14,6 +15,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use threads::must_end;
 use witness::{Event, Witness};
 
 /// What is done; numbers are brought into range when it is done.
@@ -663,10 +665,12 @@ proptest! {
         observed: bool,
         ops in prop::collection::vec(op(), 1..100),
     ) {
-        let mut pair = Pair::new(capacity, from, observed);
-        for op in ops {
-            pair.run(op);
-            pair.compare();
-        }
+        must_end(move || {
+            let mut pair = Pair::new(capacity, from, observed);
+            for op in ops {
+                pair.run(op);
+                pair.compare();
+            }
+        });
     }
 }

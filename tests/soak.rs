@@ -69,7 +69,7 @@ fn resident_memory_stays_flat_however_much_is_pushed_through_a_ring() {
                 match cursor.try_read(&mut buf) {
                     Ok(0) => return (read, cursor.lost_bytes(), cursor.laps()),
                     Ok(n) => {
-                        assert!(buf[..n] == *at(&pattern, cursor.position() - n as u64, n), "torn");
+                        assert!(buf[..n] == *at(pattern, cursor.position() - n as u64, n), "torn");
                         read += n as u64;
                     }
                     Err(ReadError::NotYet) => thread::yield_now(),
@@ -111,9 +111,9 @@ fn resident_memory_stays_flat_however_much_is_pushed_through_a_ring() {
             if position >= next {
                 sample(position);
                 next += step;
-                through_a_gate(&mut writer, &pattern, step / 10);
+                through_a_gate(&mut writer, pattern, step / 10);
             }
-            writer.append(at(&pattern, writer.position(), piece)).unwrap();
+            writer.append(at(pattern, writer.position(), piece)).unwrap();
         }
         let pushed = writer.position();
         writer.commit(None).unwrap();
