@@ -191,6 +191,35 @@ fn planar_drops_channels_that_are_not_asked_for() {
     assert_eq!(reader.fill_planar(&mut []), Fill::default());
 }
 
+/// A long buffer is filled in parts: what comes between two of them comes too late.
+#[test]
+fn a_frame_that_comes_during_a_planar_fill_is_not_played_after_silence() {
+    must_end(|| {
+        let (mut writer, mut reader) = open(1, 8192);
+        let writing = thread::spawn(move || {
+            for i in 0..40_000 {
+                while try_write(&mut writer, &samples(i, i + 1)) == 0 {
+                    thread::yield_now();
+                }
+            }
+            writer.finish();
+        });
+        let mut played = 0;
+        loop {
+            let mut plane = [STALE; 8192];
+            let fill = reader.fill_planar(&mut [&mut plane]);
+            assert_eq!(plane[..fill.frames], samples(played, played + fill.frames));
+            assert!(plane[fill.frames..].iter().all(|&sample| sample == 0));
+            played += fill.frames;
+            if fill.cause == Some(ReadError::Ended) {
+                break;
+            }
+        }
+        assert_eq!(played, 40_000);
+        writing.join().unwrap();
+    });
+}
+
 fn every_bit_arrives<S: Sample + Copy + Debug>(patterns: &[S], silence: S, same: fn(S, S) -> bool) {
     // Not a power of two in bytes, so that frames straddle the end of the ring.
     let (mut writer, mut reader) = pcm::open::<S>(options(3, 7)).unwrap();
