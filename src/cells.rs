@@ -33,10 +33,10 @@
 //!   them like any other.
 
 #[cfg(not(loom))]
-use memmap2::MmapMut;
+use memmap2::{MmapMut, MmapOptions, MmapRaw};
 #[cfg(not(loom))]
 use std::ptr::NonNull;
-use std::{fmt, slice};
+use std::{fmt, fs::File, io, slice};
 
 #[cfg(loom)]
 pub(crate) use modelled::Cells;
@@ -108,7 +108,7 @@ pub struct OutOfMemory {
     pub(crate) bytes: usize,
 }
 
-/// A fixed number of cells, all zero at first, starting on a cache line of their own.
+/// A fixed number of cells, starting on a cache line of their own: memory, all zero at first, or a stretch of a file.
 ///
 /// `&Cells` is enough to write them, and any number of threads may: what a race leaves behind is a mix of the bytes
 /// written, and nothing worse.
@@ -117,8 +117,10 @@ pub(crate) struct Cells {
     /// The first cell, at the start of a page.
     first: NonNull<u8>,
     len: usize,
+    /// How many may be written: all or none.
+    writable: usize,
     /// Whose memory it is. Pages of their own, so that locking them locks nothing else, and giving them back undoes it.
-    memory: MmapMut,
+    memory: MmapRaw,
 }
 
 // SAFETY: `Cells` owns its memory, which any thread may give back.
@@ -138,11 +140,36 @@ impl Cells {
     ///
     /// Not for a callback: it enters the kernel, and so does dropping it.
     pub(crate) fn new(len: usize) -> Result<Self, OutOfMemory> {
+        let memory = MmapMut::map_anon(len).map_err(|_| OutOfMemory { bytes: len })?;
+        Self::over(memory.into(), len, len).ok_or(OutOfMemory { bytes: len })
+    }
+
+    /// Maps the `len` bytes (at least 1) of `file` at `offset`, a multiple of 64 KiB: to be read and written, or only
+    /// read. They may lie behind the end of the file, and must not be touched until it has grown over them.
+    ///
+    /// The cells do not keep `file` open. Others who change the file change the cells: what is read is then any bytes.
+    /// Others who cut the file short take the cells away: touching them ends the process with a signal.
+    ///
+    /// # Real-time
+    ///
+    /// Not for a callback: it enters the kernel, and so do dropping it and the first touch of each page.
+    ///
+    /// # Errors
+    ///
+    /// What the system says of the mapping.
+    pub(crate) fn map(file: &File, offset: u64, len: usize, writable: bool) -> io::Result<Self> {
+        let mut options = MmapOptions::new();
+        options.offset(offset).len(len);
+        let memory = if writable { options.map_raw(file) } else { options.map_raw_read_only(file) }?;
+        let writable = if writable { len } else { 0 };
+        Self::over(memory, len, writable).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
+    }
+
+    fn over(memory: MmapRaw, len: usize, writable: usize) -> Option<Self> {
         prepare();
-        let mut memory = MmapMut::map_anon(len).map_err(|_| OutOfMemory { bytes: len })?;
-        // From here on the bytes are touched through this pointer alone, and never as a slice of `memory`.
-        let first = NonNull::new(memory.as_mut_ptr()).ok_or(OutOfMemory { bytes: len })?;
-        Ok(Self { first, len, memory })
+        // From here on the bytes are touched through this pointer alone.
+        let first = NonNull::new(memory.as_mut_ptr())?;
+        Some(Self { first, len, writable, memory })
     }
 
     /// The number of cells.
@@ -163,8 +190,9 @@ impl Cells {
     #[inline]
     #[track_caller]
     pub(crate) fn read(&self, at: usize, dst: &mut [u8]) {
-        let cells = self.at(at, dst.len());
-        // SAFETY: `at` has found `dst.len()` cells there. They are accessed through this module alone, and read
+        check_bounds(at, dst.len(), self.len);
+        let cells = self.at(at);
+        // SAFETY: there are `dst.len()` cells from `at` on, which was checked. They are accessed through this module alone, and read
         // through `lend`. `dst` is borrowed for us alone, and no cell lies in a `&mut [u8]`.
         unsafe { copy_out(cells, dst.as_mut_ptr(), dst.len()) }
     }
@@ -177,14 +205,15 @@ impl Cells {
     ///
     /// # Panics
     ///
-    /// If there are no such cells.
+    /// If there are no such cells, or they can only be read.
     #[inline]
     #[track_caller]
     pub(crate) fn write(&self, at: usize, src: &[u8]) {
-        let cells = self.at(at, src.len());
-        // SAFETY: `at` has found `src.len()` cells there. Whoever lent some of them has promised that they are not
-        // written now, so nobody accesses them but through `copy_in` and `copy_out`, and `src`, should it be lent, does
-        // not overlap them.
+        check_bounds(at, src.len(), self.writable);
+        let cells = self.at(at);
+        // SAFETY: there are `src.len()` cells from `at` on, mapped to be written, which was checked. Whoever lent some
+        // of them has promised that they are not written now, so nobody accesses them but through `copy_in` and
+        // `copy_out`, and `src`, should it be lent, does not overlap them.
         unsafe { copy_in(src.as_ptr(), cells, src.len()) }
     }
 
@@ -196,9 +225,9 @@ impl Cells {
     pub(crate) fn prefault(&mut self) {
         // Pages may be larger than that, and not smaller.
         const PAGE: usize = 4096;
-        let last = self.len.checked_sub(1);
-        for at in (0..self.len).step_by(PAGE).chain(last) {
-            // SAFETY: `at` is below `len`.
+        let last = self.writable.checked_sub(1);
+        for at in (0..self.writable).step_by(PAGE).chain(last) {
+            // SAFETY: `at` is below `writable`, and that is at most `len`.
             let cell = unsafe { self.first.add(at) };
             // SAFETY: the cell belongs to us, and `&mut self` says that nobody else has access to it. Volatile, so
             // that the compiler does not leave out storing what is there already.
@@ -233,19 +262,29 @@ impl Cells {
     #[inline]
     #[track_caller]
     pub(crate) unsafe fn lend(&self, at: usize, len: usize) -> &[u8] {
-        let cells = self.at(at, len);
-        // SAFETY: `at` has found `len` cells there, initialised when they were allocated, in one allocation that lives
+        check_bounds(at, len, self.len);
+        let cells = self.at(at);
+        // SAFETY: there are `len` cells from `at` on, initialised when they were allocated, in one allocation that lives
         // as long as `self`. The caller has promised that they do not change.
         unsafe { slice::from_raw_parts(cells, len) }
     }
 
-    /// The address of cell `at`, which has at least `len - 1` behind it.
+    /// The address of cell `at`, which the caller has checked to be at most the number of cells.
     #[inline]
-    #[track_caller]
-    fn at(&self, at: usize, len: usize) -> *mut u8 {
-        check_bounds(at, len, self.len);
-        // SAFETY: `at` is at most `self.len`, so this is inside the allocation or one past its end.
-        unsafe { self.first.add(at) }.as_ptr()
+    fn at(&self, at: usize) -> *mut u8 {
+        debug_assert!(at <= self.len);
+        // `wrapping_add` needs no promise; that the result may be touched is for the callers to say.
+        self.first.as_ptr().wrapping_add(at)
+    }
+
+    /// Makes the bytes of a file in `at..at + len` durable, with all of the file's length and place that it takes to
+    /// find them again.
+    ///
+    /// # Errors
+    ///
+    /// What the system says. Some of the bytes may not be durable then, and asking again may not say so again.
+    pub(crate) fn sync(&self, at: usize, len: usize) -> io::Result<()> {
+        self.memory.flush_range(at, len)
     }
 }
 
@@ -311,7 +350,7 @@ pub(crate) fn bytes_of_mut<T: Pod>(values: &mut [T]) -> &mut [u8] {
 mod modelled {
     use super::{OutOfMemory, check_bounds};
     use crate::sync::{AtomicU8, Ordering::Relaxed, UnsafeCell};
-    use std::slice;
+    use std::{fs::File, io, slice};
 
     pub(crate) struct Cells {
         bytes: Vec<AtomicU8>,
@@ -334,6 +373,15 @@ mod modelled {
                 trackers: (0..len).map(|_| UnsafeCell::new(())).collect(),
                 mirror: (0..len).map(|_| std::cell::UnsafeCell::new(0)).collect(),
             })
+        }
+
+        /// There are no files under loom.
+        pub(crate) fn map(_: &File, _: u64, _: usize, _: bool) -> io::Result<Self> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        pub(crate) fn sync(&self, _: usize, _: usize) -> io::Result<()> {
+            Ok(())
         }
 
         pub(crate) fn len(&self) -> usize {
@@ -525,12 +573,12 @@ mod tests {
             let bytes = pattern(round, len);
             cells.write(at, &bytes);
             // SAFETY: `at + len` is at most 4096; nobody else uses these cells.
-            unsafe { written_out::copy_in(bytes.as_ptr(), oracle.at(at, len), len) };
+            unsafe { written_out::copy_in(bytes.as_ptr(), oracle.at(at), len) };
             let mut chosen = vec![0; 4096 - at];
             let mut looped = chosen.clone();
             cells.read(at, &mut chosen);
             // SAFETY: as above, and `looped` has that many bytes.
-            unsafe { written_out::copy_out(oracle.at(at, looped.len()), looped.as_mut_ptr(), looped.len()) };
+            unsafe { written_out::copy_out(oracle.at(at), looped.as_mut_ptr(), looped.len()) };
             assert_eq!(chosen, looped, "round {round}: {len} bytes at {at}");
         }
     }
@@ -612,7 +660,7 @@ mod tests {
                     let writer = scope.spawn(|| {
                         for bytes in [&other, &one].into_iter().cycle().take(rounds) {
                             // SAFETY: there are `len` cells from 3 on; they are only copied in and out of.
-                            unsafe { copy_in(bytes.as_ptr(), cells.at(3, len), len) };
+                            unsafe { copy_in(bytes.as_ptr(), cells.at(3), len) };
                         }
                     });
                     let mut copied = vec![0; len];
@@ -620,7 +668,7 @@ mod tests {
                     while !last_one {
                         last_one = writer.is_finished();
                         // SAFETY: as above, and `copied` has `len` bytes.
-                        unsafe { copy_out(cells.at(3, len), copied.as_mut_ptr(), len) };
+                        unsafe { copy_out(cells.at(3), copied.as_mut_ptr(), len) };
                         for (at, byte) in copied.iter().enumerate() {
                             let written = *byte == one[at] || *byte == other[at];
                             assert!(written, "{name}: byte {at} of {len} is {byte}, which nobody wrote");
@@ -693,7 +741,7 @@ mod tests {
         for len in [0, 1, 100, 4096, 1 << 20] {
             let cells = Cells::new(len).unwrap();
             assert_eq!(cells.len(), len);
-            assert_eq!(cells.at(0, 0).addr() % 128, 0);
+            assert_eq!(cells.at(0).addr() % 128, 0);
             let mut copied = vec![1; len];
             cells.read(0, &mut copied);
             assert!(copied.iter().all(|byte| *byte == 0));

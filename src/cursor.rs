@@ -1,6 +1,9 @@
 //! Reading on from a position.
 
-use crate::{DriverIo, Interrupter, ReadError, Reader, StorageError, StorageResult, sync::Deadline, wait::Patience};
+use crate::{
+    DriverIo, Interrupter, ReadError, Reader, StorageError, StorageResult, store::Strays, sync::Deadline,
+    wait::Patience,
+};
 use std::{
     io::{self, BufRead, Read, Seek, SeekFrom},
     time::Duration,
@@ -134,10 +137,15 @@ impl<D: DriverIo> Cursor<D> {
     /// [`Failed`](ReadError::Failed) or [`Cancelled`](ReadError::Cancelled) once all that was written is read.
     #[inline]
     pub fn try_read(&mut self, buf: &mut [u8]) -> Result<usize, ReadError> {
+        self.look(buf, Strays::Missing)
+    }
+
+    #[inline]
+    fn look(&mut self, buf: &mut [u8], strays: Strays) -> Result<usize, ReadError> {
         if self.taken < self.filled {
             return Ok(self.read_buffered(buf));
         }
-        let result = self.reader.state.read(self.position, buf, &mut self.known_end);
+        let result = self.reader.state.read(self.position, buf, &mut self.known_end, strays);
         match result {
             Ok(n) => {
                 self.position += n as u64;
@@ -145,7 +153,7 @@ impl<D: DriverIo> Cursor<D> {
                 self.lapped &= n == 0;
                 Ok(n)
             }
-            Err(ReadError::Evicted { .. }) => self.read_lapped(buf),
+            Err(ReadError::Evicted { .. }) => self.read_lapped(buf, strays),
             Err(error) => Err(error),
         }
     }
@@ -153,7 +161,7 @@ impl<D: DriverIo> Cursor<D> {
     /// The read after a lap, by the policy. Each skip that is lapped in turn goes further towards the live edge, so that
     /// the call ends.
     #[cold]
-    fn read_lapped(&mut self, buf: &mut [u8]) -> Result<usize, ReadError> {
+    fn read_lapped(&mut self, buf: &mut [u8], strays: Strays) -> Result<usize, ReadError> {
         for skip in 0..=SKIPS {
             let window = self.reader.valid_window().unwrap_or_default();
             if !self.lapped {
@@ -167,7 +175,7 @@ impl<D: DriverIo> Cursor<D> {
             };
             self.lost_bytes += target.saturating_sub(self.position);
             self.position = self.position.max(target);
-            match self.reader.state.read(self.position, buf, &mut self.known_end) {
+            match self.reader.state.read(self.position, buf, &mut self.known_end, strays) {
                 Err(ReadError::Evicted { .. }) => {}
                 result => {
                     self.lapped = false;
@@ -194,10 +202,10 @@ impl<D: DriverIo> Cursor<D> {
 
     fn read_before(&mut self, buf: &mut [u8], deadline: Option<&Deadline>) -> StorageResult<usize> {
         loop {
-            match self.try_read(buf) {
+            match self.look(buf, Strays::Lock) {
                 Ok(n) => return Ok(n),
                 Err(ReadError::NotYet) => {
-                    let patience = Patience { deadline, interrupts: Some(&self.reader.interrupts) };
+                    let patience = Patience { deadline, interrupts: Some(&self.reader.interrupts), from: None };
                     match self.reader.state.wait_byte(self.position, &patience) {
                         // Lapped while it waited: the next read says so, by the policy.
                         Ok(()) | Err(StorageError::Evicted { .. }) => {}
@@ -286,7 +294,8 @@ impl<D: DriverIo> Read for Cursor<D> {
 }
 
 impl<D: DriverIo> Seek for Cursor<D> {
-    /// `SeekFrom::End` needs a committed resource: a live stream has no end yet, and to wait for one would stall.
+    /// `SeekFrom::End` needs a resource that is committed, or whose length is known beforehand: a live stream has no end
+    /// yet, and to wait for one would stall.
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         let position = match to {
             SeekFrom::Start(offset) => Some(offset),
@@ -294,6 +303,7 @@ impl<D: DriverIo> Seek for Cursor<D> {
             SeekFrom::End(by) => self
                 .reader
                 .final_len()
+                .or_else(|| self.reader.expected_len())
                 .ok_or(StorageError::InvalidSeek("the end of a stream that is still being written is not known"))?
                 .checked_add_signed(by),
         };

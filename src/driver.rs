@@ -4,20 +4,29 @@
 //! [`Resource`](crate::Resource). A driver of your own needs the seven required methods; through a resource it gets
 //! waits, cursors, lifecycle and observers.
 
+mod linear;
+mod mem;
+mod mmap;
+mod part;
 mod ring;
 
+pub(crate) use linear::{Linear, write_missing};
+pub use mem::{MemDriver, MemOptions};
+pub use mmap::{MmapDriver, MmapOptions, OpenMode};
+pub use part::Leftover;
 pub(crate) use ring::Placed;
 pub use ring::{PREAMBLE_MAX, RingDriver, RingOptions};
 
 use crate::StorageResult;
 use rangemap::RangeSet;
-use std::{ops::Range, path::Path};
+use std::{any::Any, ops::Range, path::Path};
 
 /// Raw byte I/O. All methods take `&self`: a driver sees to its own interior mutability.
 ///
 /// A [`Resource`](crate::Resource) calls the writing methods (`write_at`, `notify_write`, `commit`, `reactivate`) from
 /// one thread at a time, the others from any number.
-pub trait DriverIo: Send + Sync + 'static {
+#[cfg_attr(feature = "mock", unimock::unimock(api = DriverIoMock))]
+pub trait DriverIo: Any + Send + Sync {
     /// Makes the store final. `final_len` is its length, `None` if that is where the last byte written ends; the bytes
     /// beyond are dropped.
     ///
@@ -74,10 +83,85 @@ pub trait DriverIo: Send + Sync + 'static {
     /// If not all could be written. The resource then fails with that reason.
     fn write_at(&self, offset: u64, data: &[u8], committed: bool) -> StorageResult<()>;
 
-    /// Which of this crate's own drivers it is. Cannot be overridden elsewhere, since `Sealed` cannot be named there.
-    #[doc(hidden)]
-    fn concrete(&self, _: sealed::Sealed) -> sealed::Concrete<'_> {
-        sealed::Concrete::Foreign
+    /// Whether a write to the committed store begins a next generation by itself, as if
+    /// [`Resource::reactivate`](crate::Resource::reactivate) had been called.
+    fn rewrites(&self) -> bool {
+        false
+    }
+}
+
+/// A driver that is chosen at run time, as in [`Resource::open_any`](crate::Resource::open_any): one type of handle
+/// for all of them. Each operation costs an indirect call more.
+pub type AnyDriver = Box<dyn DriverIo>;
+
+impl DriverIo for AnyDriver {
+    fn commit(&self, final_len: Option<u64>) -> StorageResult<()> {
+        (**self).commit(final_len)
+    }
+
+    fn notify_write(&self, range: &Range<u64>) {
+        (**self).notify_write(range);
+    }
+
+    fn path(&self) -> Option<&Path> {
+        (**self).path()
+    }
+
+    fn reactivate(&self) -> StorageResult<()> {
+        (**self).reactivate()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8], effective_len: u64) -> StorageResult<usize> {
+        (**self).read_at(offset, buf, effective_len)
+    }
+
+    fn storage_len(&self) -> u64 {
+        (**self).storage_len()
+    }
+
+    fn try_fast_check(&self, range: &Range<u64>) -> bool {
+        (**self).try_fast_check(range)
+    }
+
+    fn valid_window(&self) -> Option<Range<u64>> {
+        (**self).valid_window()
+    }
+
+    fn room(&self, offset: u64) -> u64 {
+        (**self).room(offset)
+    }
+
+    fn write_at(&self, offset: u64, data: &[u8], committed: bool) -> StorageResult<()> {
+        (**self).write_at(offset, data, committed)
+    }
+
+    fn rewrites(&self) -> bool {
+        (**self).rewrites()
+    }
+}
+
+/// The drivers whose inside the handles know, and the others.
+pub(crate) enum Kind<'a> {
+    Ring(&'a RingDriver),
+    Linear(&'a dyn Linear),
+    Foreign,
+}
+
+/// Which of them it is: known when the program is compiled, but for [`AnyDriver`].
+#[inline]
+pub(crate) fn kind<D: DriverIo>(driver: &D) -> Kind<'_> {
+    let mut driver: &dyn Any = driver;
+    if let Some(any) = driver.downcast_ref::<AnyDriver>() {
+        driver = &**any;
+    }
+    if let Some(ring) = driver.downcast_ref::<RingDriver>() {
+        Kind::Ring(ring)
+    } else if let Some(mem) = driver.downcast_ref::<MemDriver>() {
+        Kind::Linear(mem)
+    } else if let Some(mmap) = driver.downcast_ref::<MmapDriver>() {
+        Kind::Linear(mmap)
+    } else {
+        Kind::Foreign
     }
 }
 
@@ -132,16 +216,10 @@ pub struct DriverState {
     pub is_committed: bool,
 }
 
-#[doc(hidden)]
-pub mod sealed {
-    /// Reachable as a type of an argument, but not nameable: the module is not exported.
-    #[derive(Clone, Copy, Debug)]
-    pub struct Sealed(pub(crate) ());
-
-    /// The drivers whose inside the handles know.
-    #[derive(Debug)]
-    pub enum Concrete<'a> {
-        Ring(&'a super::RingDriver),
-        Foreign,
+impl DriverState {
+    /// A complete store of `len` bytes.
+    fn committed(len: u64) -> Self {
+        let available = (len > 0).then_some(0..len).into_iter().collect();
+        Self { final_len: Some(len), available, is_committed: true }
     }
 }

@@ -1,6 +1,6 @@
 //! Errors: rich ones for those who can wait, `Copy` ones for a callback.
 
-use std::{fmt, io, ops::Range, sync::Arc};
+use std::{fmt, io, ops::Range, path::PathBuf, sync::Arc};
 
 /// A stretch of stream offsets, `start..end` in bytes. `Range<u64>`, but `Copy`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -115,6 +115,68 @@ pub enum StorageError {
         bytes: usize,
     },
 
+    /// The disk is full. Nothing was changed: make room, and try again.
+    #[error("the disk is full: no room for {} of {}", Bytes(*.bytes), .path.display())]
+    DiskFull {
+        /// The file that was to grow.
+        path: PathBuf,
+        /// How much was asked for, or 0 if it was not for data.
+        bytes: u64,
+    },
+
+    /// Somebody else writes this file, in this process or another. It is unharmed.
+    #[error("{} is being written by somebody else", .path.display())]
+    Locked {
+        /// The unfinished file that is locked.
+        path: PathBuf,
+    },
+
+    /// The path names something that cannot hold a stream. Nothing was changed.
+    #[error("{} is {what}", .path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// What is there, in words.
+        what: &'static str,
+    },
+
+    /// Something could not be done with a file.
+    #[error("cannot {doing} {}: {source}", .path.display())]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was tried: a verb.
+        doing: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+
+    /// The file was opened to be read only. Nothing was changed.
+    #[error("the file was opened to be read only")]
+    ReadOnly,
+
+    /// The bytes would go past the capacity of the store. Nothing was changed.
+    #[error("the store would have to hold {needed} bytes, and its capacity is {capacity}")]
+    CapacityExceeded {
+        /// Where the bytes would end.
+        needed: u64,
+        /// The most that it may hold.
+        capacity: u64,
+    },
+
+    /// The bytes would go past the length that the store was opened with. Nothing was changed.
+    #[error("the bytes would end at {end}, and the whole was to have {len}")]
+    BeyondLength {
+        /// Where the bytes would end.
+        end: u64,
+        /// The length.
+        len: u64,
+    },
+
+    /// A commit while claims are out, whose bytes are being written. Nothing was changed: finish or drop them first.
+    #[error("cannot commit while claims are out; finish or drop them first")]
+    ClaimsOut,
+
     /// More bytes were asked for at once than the window can ever hold.
     #[error("{requested} bytes were asked for at once, and the window holds {capacity}; ask for less")]
     RangeTooLarge {
@@ -216,6 +278,18 @@ pub enum StorageError {
     Other(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// An amount that may be unknown (0), in words.
+struct Bytes(u64);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => f.write_str("more"),
+            bytes => write!(f, "{bytes} bytes"),
+        }
+    }
+}
+
 /// Options with which no store can be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -229,6 +303,17 @@ pub enum InvalidOptions {
     /// The stream would start past the largest offset.
     #[error("a stream cannot start at {0}: that is past the largest stream offset")]
     StartTooLarge(u64),
+    /// The whole would end past the largest offset.
+    #[error("a length of {0} bytes is past the largest stream offset")]
+    LengthTooLarge(u64),
+    /// A tag longer than an index holds.
+    #[error("a tag of {len} bytes; give at most {max}")]
+    TagTooLong {
+        /// How long it is.
+        len: usize,
+        /// How long it may be.
+        max: usize,
+    },
     /// No channels, or a frame larger than any format has.
     #[error("{0} channels: give 1 to 1024")]
     Channels(usize),
@@ -262,6 +347,11 @@ impl StorageError {
     fn io_kind(&self) -> io::ErrorKind {
         match self {
             Self::Io(error) => error.kind(),
+            Self::File { source, .. } => source.kind(),
+            Self::DiskFull { .. } => io::ErrorKind::StorageFull,
+            Self::Locked { .. } => io::ErrorKind::ResourceBusy,
+            Self::ReadOnly => io::ErrorKind::PermissionDenied,
+            Self::CapacityExceeded { .. } | Self::BeyondLength { .. } => io::ErrorKind::FileTooLarge,
             Self::Failed(reason) => reason.io_kind(),
             Self::TimedOut => io::ErrorKind::TimedOut,
             Self::Cancelled => io::ErrorKind::ConnectionAborted,
@@ -271,6 +361,7 @@ impl StorageError {
             Self::InvalidRange { .. }
             | Self::InvalidSeek(_)
             | Self::InvalidOptions(_)
+            | Self::NotAFile { .. }
             | Self::OffsetOverflow { .. }
             | Self::RangeTooLarge { .. } => io::ErrorKind::InvalidInput,
             _ => io::ErrorKind::Other,

@@ -406,7 +406,7 @@ impl Gate {
         if at_least as u64 > capacity {
             return Err(StorageError::RangeTooLarge { requested: at_least as u64, capacity });
         }
-        let patience = Patience { deadline, interrupts: Some(&self.interrupts) };
+        let patience = Patience { deadline, interrupts: Some(&self.interrupts), from: None };
         let found = match self.state.waits.wait(&patience, || self.look(at_least as u64)) {
             Waited::Done(found) => found,
             Waited::Interrupted => return Err(StorageError::Interrupted),

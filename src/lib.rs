@@ -46,12 +46,17 @@ mod coverage;
 mod cursor;
 mod driver;
 mod error;
+mod fetcher;
 mod gate;
+mod index;
 mod lifecycle;
 mod observer;
 pub mod pcm;
 mod reader;
+mod ready;
 mod resource;
+mod segments;
+mod store;
 mod sync;
 mod wait;
 mod window;
@@ -59,9 +64,16 @@ mod writer;
 
 pub use cancel::CancelToken;
 pub use cursor::{Cursor, OnLap};
-pub use driver::{Driver, DriverIo, DriverState, OpenOptions, PREAMBLE_MAX, RingDriver, RingOptions};
+#[cfg(feature = "mock")]
+pub use driver::DriverIoMock;
+pub use driver::{
+    AnyDriver, Driver, DriverIo, DriverState, Leftover, MemDriver, MemOptions, MmapDriver, MmapOptions, OpenMode,
+    OpenOptions, PREAMBLE_MAX, RingDriver, RingOptions,
+};
 pub use error::{InvalidOptions, ReadError, ResourceStatus, Span, StorageError, StorageResult, WaitOutcome};
+pub use fetcher::{Claim, Fetcher};
 pub use gate::{Gate, Slices};
+pub use index::IndexProblem;
 pub use observer::AvailabilityObserver;
 pub use reader::Reader;
 pub use resource::Resource;
@@ -93,4 +105,11 @@ pub mod internals {
         wait::{Interrupts, Look, Patience, SLOTS, WaitTable, Waited, WakeAll},
         window::Window,
     };
+}
+
+/// What the fuzz targets look at.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use crate::index::{Header, IndexProblem, Parsed, Record, parse};
 }

@@ -4,6 +4,7 @@ use crate::{
     Cursor, DriverIo, Interrupter, OnLap, ReadError, ResourceStatus, Span, StorageResult, WaitOutcome,
     driver::RingDriver,
     resource::{Shared, State},
+    store::Strays,
     sync::{Deadline, Tally},
     wait::{Interrupts, Patience},
 };
@@ -17,7 +18,9 @@ use std::{ops::Range, path::Path, sync::Arc, time::Duration};
 ///
 /// # Real-time
 /// Over a ring, every method that does not say otherwise is wait-free; none of those allocates, frees, locks or enters
-/// the kernel.
+/// the kernel. Over the stores that keep everything that holds for [`try_read_at`](Self::try_read_at), unless the
+/// generation rewrites another; the rest may take a short lock, where a block of 4 KiB was written in pieces that do not
+/// touch.
 pub struct Reader<D: DriverIo> {
     shared: Arc<Shared<D>>,
     pub(crate) state: Arc<State<D>>,
@@ -51,8 +54,13 @@ impl<D: DriverIo> Reader<D> {
     /// [`Failed`](ReadError::Failed) or [`Cancelled`](ReadError::Cancelled) if that is why the bytes are not there.
     #[inline]
     pub fn try_read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize, ReadError> {
+        self.look(offset, buf, Strays::Missing)
+    }
+
+    #[inline]
+    fn look(&self, offset: u64, buf: &mut [u8], strays: Strays) -> Result<usize, ReadError> {
         // No end is known beforehand: a reader keeps no position to know one by.
-        let result = self.state.read(offset, buf, &mut 0);
+        let result = self.state.read(offset, buf, &mut 0, strays);
         if let Err(ReadError::Evicted { .. }) = result {
             self.evictions.add(1);
         }
@@ -86,7 +94,7 @@ impl<D: DriverIo> Reader<D> {
 
     fn read_before(&self, offset: u64, buf: &mut [u8], deadline: Option<&Deadline>) -> StorageResult<usize> {
         loop {
-            match self.try_read_at(offset, buf) {
+            match self.look(offset, buf, Strays::Lock) {
                 Ok(n) => return Ok(n),
                 Err(ReadError::NotYet) => self.state.wait_byte(offset, &self.patience(deadline))?,
                 Err(error) => return Err(self.state.read_error(error, offset)),
@@ -95,7 +103,7 @@ impl<D: DriverIo> Reader<D> {
     }
 
     fn patience<'a>(&'a self, deadline: Option<&'a Deadline>) -> Patience<'a> {
-        Patience { deadline, interrupts: Some(&self.interrupts) }
+        Patience { deadline, interrupts: Some(&self.interrupts), from: None }
     }
 
     /// Blocks until all of `range` can be read, or as much of it as a committed resource has. Ready at once for an
@@ -171,6 +179,12 @@ impl<D: DriverIo> Reader<D> {
         }
     }
 
+    /// The length that the resource will have, if its driver was told when it was opened; of an active resource only.
+    #[must_use]
+    pub fn expected_len(&self) -> Option<u64> {
+        self.state.expected_len.filter(|_| self.final_len().is_none())
+    }
+
     /// Whether it is still being written, and if not, why not.
     #[must_use]
     pub fn status(&self) -> ResourceStatus {
@@ -181,6 +195,15 @@ impl<D: DriverIo> Reader<D> {
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         self.state.driver.path()
+    }
+
+    /// The headers that the writer of a ring pinned beside the window; empty if none, or over another driver.
+    ///
+    /// # Real-time
+    /// Blocking (a short lock that no read takes). Not for a callback.
+    #[must_use]
+    pub fn preamble(&self) -> Arc<[u8]> {
+        self.state.ring().map(RingDriver::preamble).unwrap_or_default()
     }
 
     /// How many reads of this handle came too late.
@@ -208,15 +231,6 @@ impl<D: DriverIo> Reader<D> {
 }
 
 impl Reader<RingDriver> {
-    /// The headers that the writer pinned beside the window; empty if none.
-    ///
-    /// # Real-time
-    /// Blocking (a short lock that no read takes). Not for a callback.
-    #[must_use]
-    pub fn preamble(&self) -> Arc<[u8]> {
-        self.state.driver.preamble()
-    }
-
     /// How many bytes the ring holds.
     #[must_use]
     pub fn capacity(&self) -> u64 {

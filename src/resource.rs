@@ -1,16 +1,14 @@
 //! The state machine over a driver: what is there, who waits for what, how it ends.
 
 use crate::{
-    AvailabilityObserver, CancelToken, Cursor, Driver, DriverIo, MAX_OFFSET, OnLap, OpenOptions, ReadError, Reader,
-    ResourceStatus, Span, StorageError, StorageResult, WaitOutcome, Writer,
+    AnyDriver, AvailabilityObserver, CancelToken, Cursor, Driver, DriverIo, Leftover, MAX_OFFSET, MmapDriver, OnLap,
+    OpenOptions, ReadError, Reader, ResourceStatus, Span, StorageError, StorageResult, WaitOutcome, Writer,
     cancel::OnCancel,
     coverage::Coverage,
-    driver::{
-        DriverState, RingDriver,
-        sealed::{Concrete, Sealed},
-    },
+    driver::{self, DriverState, Kind, Linear, RingDriver},
     gate::Gates,
     lifecycle::{Life, Stage},
+    store::{Store, Strays},
     sync::{AtomicU64, CachePadded, Ordering::*, fence},
     wait::{Look, Patience, WaitTable, Waited, WakeAll},
 };
@@ -32,6 +30,7 @@ use std::{
 /// | [`Reader`] | reads anywhere | [`reader`](Self::reader) |
 /// | [`Cursor`] | reads on from a position, and may be lapped | [`cursor`](Self::cursor) |
 /// | [`Gate`](crate::Gate) | reads on, and holds the writer back | [`Writer::gate`] |
+/// | [`Fetcher`](crate::Fetcher) | fills gaps, with others | [`Writer::into_fetcher`] |
 ///
 /// ```
 /// use roundelay::{CancelToken, Resource, RingOptions};
@@ -75,6 +74,9 @@ pub(crate) struct Shared<D: DriverIo> {
 pub(crate) struct Seat<D: DriverIo> {
     /// The generation that new handles belong to.
     state: Arc<State<D>>,
+    /// Those before it that somebody may still read. They are kept so that the last reader does not have to free what
+    /// they hold: the writing side does, when it comes by.
+    retired: Vec<Arc<State<D>>>,
     /// The gates, while there is no writer to keep them. A gate outlives the writer that minted it, and the next
     /// writer must not run over it.
     gates: Option<Gates>,
@@ -88,6 +90,67 @@ impl<D: DriverIo> Shared<D> {
     /// The writer is gone, and leaves its gates for the next.
     pub(crate) fn leave(&self, gates: Gates) {
         self.seat().gates = Some(gates);
+        self.free_retired();
+    }
+
+    /// The writer is gone before the end, unless that has come: then nothing happens to the resource. What it wrote is
+    /// made durable as far as that goes, for whoever goes on with it.
+    pub(crate) fn leave_undone(&self, state: &State<D>, gates: Gates) {
+        state.fail(Arc::new(StorageError::WriterDropped));
+        if let Some((_, linear)) = state.linear() {
+            // Nobody is left to tell. What is not durable is missing at the next open.
+            let _ = linear.flush();
+        }
+        self.leave(gates);
+    }
+
+    /// Frees the generations that nobody reads any more.
+    pub(crate) fn free_retired(&self) {
+        let mut seat = self.seat();
+        let (read, free) = seat.retired.drain(..).partition(|state| Arc::strong_count(state) > 1);
+        seat.retired = read;
+        drop(seat);
+        // Not under the lock: unmapping can take a while.
+        drop::<Vec<_>>(free);
+    }
+
+    fn succeed(&self, state: State<D>) -> Arc<State<D>> {
+        let state = Arc::new(state);
+        let mut seat = self.seat();
+        let before = std::mem::replace(&mut seat.state, state.clone());
+        seat.retired.push(before);
+        state
+    }
+
+    /// Begins the next generation. Only whoever has the gates may: there is one at a time.
+    pub(crate) fn next_generation(&self) -> StorageResult<Arc<State<D>>> {
+        let state = self.current();
+        if state.life.stage() == Stage::Active {
+            return Err(StorageError::Active);
+        }
+        if self.cancel.is_cancelled() {
+            return Err(StorageError::Cancelled);
+        }
+        // Not under the lock: it may have files to open.
+        state.driver.reactivate()?;
+        // Relaxed: whoever sees bytes of the next generation sees this before, by the Release of their end; its writer
+        // takes the seat after us.
+        state.next_from.store(state.live_edge(), Relaxed);
+        let state = self.succeed(state.next_generation());
+        // The token may have been cancelled before the new generation was there to hear of it.
+        if self.cancel.is_cancelled() {
+            state.cancel();
+        }
+        self.free_retired();
+        Ok(state)
+    }
+
+    /// Puts a generation that rewrote another, and is committed now, in its own place without the other.
+    pub(crate) fn settle(&self, state: &State<D>) {
+        if let Some(settled) = state.settled() {
+            self.succeed(settled);
+        }
+        self.free_retired();
     }
 
     pub(crate) fn current(&self) -> Arc<State<D>> {
@@ -174,13 +237,13 @@ impl<D: DriverIo> Resource<D> {
         if cancel.is_cancelled() {
             return Err(StorageError::Cancelled);
         }
-        if let Concrete::Ring(ring) = driver.concrete(Sealed(())) {
+        if let Kind::Ring(ring) = driver::kind(&driver) {
             // It may have been written before, by two threads at once.
             ring.window().settle();
         }
         let state = Arc::new(State::new(Arc::new(driver), found, observer)?);
         let gates = Some(Gates::new(state.room.clone()));
-        let shared = Arc::new(Shared { seat: Mutex::new(Seat { state, gates }), cancel });
+        let shared = Arc::new(Shared { seat: Mutex::new(Seat { state, retired: Vec::new(), gates }), cancel });
         let listener: Weak<Shared<D>> = Arc::downgrade(&shared);
         shared.cancel.listen(listener);
         Ok(Self { shared })
@@ -189,11 +252,16 @@ impl<D: DriverIo> Resource<D> {
     /// The writer.
     ///
     /// # Errors
-    /// [`StorageError::WriterTaken`] while there is one; [`StorageError::Committed`], [`Failed`](StorageError::Failed)
-    /// or [`Cancelled`](StorageError::Cancelled) if there is nothing more to write.
+    /// [`StorageError::WriterTaken`] while there is one; [`StorageError::Committed`] (unless the store takes a write as
+    /// the start of a next generation: [`OpenMode::ReadWrite`](crate::OpenMode::ReadWrite)),
+    /// [`Failed`](StorageError::Failed) or [`Cancelled`](StorageError::Cancelled) if there is nothing more to write.
     pub fn writer(&self) -> StorageResult<Writer<D>> {
+        self.shared.free_retired();
         let mut seat = self.shared.seat();
-        seat.state.life.check_active()?;
+        match seat.state.life.check_active() {
+            Err(StorageError::Committed) if seat.state.driver.rewrites() => {}
+            checked => checked?,
+        }
         let gates = seat.gates.take().ok_or(StorageError::WriterTaken)?;
         Ok(Writer::new(self.shared.clone(), seat.state.clone(), gates))
     }
@@ -234,7 +302,7 @@ impl<D: DriverIo> Resource<D> {
     }
 
     /// Makes a committed, failed or cancelled resource active again, as a new generation: [`writer`](Self::writer) goes
-    /// on where the old one ended. Readers of the old generation keep their end until they
+    /// on where the old one ended. Readers of the old generation keep it, unchanged, until they
     /// [`refresh`](Reader::refresh).
     ///
     /// # Errors
@@ -245,23 +313,11 @@ impl<D: DriverIo> Resource<D> {
         if seat.state.life.stage() == Stage::Active {
             return Err(StorageError::Active);
         }
-        if seat.gates.is_none() {
-            return Err(StorageError::WriterTaken);
-        }
-        if self.shared.cancel.is_cancelled() {
-            return Err(StorageError::Cancelled);
-        }
-        seat.state.driver.reactivate()?;
-        // Relaxed: whoever sees bytes of the next generation sees this before, by the Release of their end; its writer
-        // takes the seat after us.
-        seat.state.next_from.store(seat.state.live_edge(), Relaxed);
-        seat.state = Arc::new(seat.state.next_generation());
+        let gates = seat.gates.take().ok_or(StorageError::WriterTaken)?;
         drop(seat);
-        // The token may have been cancelled before the new generation was there to hear of it.
-        if self.shared.cancel.is_cancelled() {
-            self.cancel();
-        }
-        Ok(())
+        let next = self.shared.next_generation();
+        self.shared.leave(gates);
+        next.map(drop)
     }
 
     /// The futex wakes that publications, verdicts and interrupts of this generation have issued to readers. A count
@@ -269,6 +325,53 @@ impl<D: DriverIo> Resource<D> {
     #[must_use]
     pub fn wakes(&self) -> u64 {
         self.shared.current().waits.wakes()
+    }
+}
+
+impl Resource<AnyDriver> {
+    /// Opens a resource whose driver is chosen at run time: its type says nothing of it.
+    ///
+    /// ```
+    /// # use roundelay::*;
+    /// # fn open(in_memory: bool, path: &std::path::Path) -> StorageResult<Resource<AnyDriver>> {
+    /// let resource = if in_memory {
+    ///     Resource::open_any(CancelToken::new(), RingOptions::new(1 << 20))
+    /// } else {
+    ///     Resource::open_any(CancelToken::new(), MmapOptions::new(path))
+    /// }?;
+    /// let reader: Reader<AnyDriver> = resource.reader();
+    /// # Ok(resource) }
+    /// # open(true, "".as_ref()).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_any<O: OpenOptions>(cancel: CancelToken, options: O) -> StorageResult<Self> {
+        let (driver, state) = O::Driver::open(options)?;
+        Self::from_driver(cancel, Box::new(driver), state)
+    }
+}
+
+impl Resource<MmapDriver> {
+    /// Makes durable what was written so far: its bytes are there at the next open, whatever happens. Returns how many
+    /// bytes that were; 0 for a committed store.
+    ///
+    /// From any thread, while others read and write.
+    ///
+    /// # Real-time
+    /// Blocking: it syncs the file. Not for a callback.
+    ///
+    /// # Errors
+    /// [`StorageError::File`] or [`DiskFull`](StorageError::DiskFull). If the data could not be synced, no later flush or
+    /// commit succeeds either, since what was lost is not known.
+    pub fn flush(&self) -> StorageResult<u64> {
+        self.shared.current().driver.flush()
+    }
+
+    /// What was found in place of an unfinished file when the store was opened.
+    #[must_use]
+    pub fn leftover(&self) -> Leftover {
+        self.shared.current().driver.leftover().clone()
     }
 }
 
@@ -301,8 +404,36 @@ pub(crate) struct State<D: DriverIo> {
     /// Why the driver could not be read once the resource was over: its status says something else.
     unreadable: OnceLock<Arc<StorageError>>,
     /// What is there, of a driver that keeps everything; of a driver with a window, the window says so.
-    kept: Option<Coverage>,
+    kept: Option<Kept>,
+    /// How long the whole will be, if the driver knew when it was opened.
+    pub(crate) expected_len: Option<u64>,
     pub(crate) observer: Option<Arc<dyn AvailabilityObserver>>,
+}
+
+/// What is there, of a driver that keeps everything.
+enum Kept {
+    /// Of one of ours, with the bytes themselves.
+    Ours(Arc<Store>),
+    /// Of somebody else's.
+    Theirs(Coverage),
+}
+
+impl Kept {
+    #[inline]
+    fn coverage(&self) -> &Coverage {
+        match self {
+            Self::Ours(store) => store.coverage(),
+            Self::Theirs(coverage) => coverage,
+        }
+    }
+
+    /// What the next generation of `driver` starts with.
+    fn next_generation<D: DriverIo>(&self, driver: &D) -> Self {
+        match (self, driver::kind(driver)) {
+            (Self::Ours(_), Kind::Linear(linear)) => Self::Ours(linear.store()),
+            _ => Self::Theirs(Coverage::from_ranges(&self.coverage().available())),
+        }
+    }
 }
 
 const NO_GAP: u64 = u64::MAX;
@@ -318,59 +449,91 @@ pub(crate) struct Edge {
 impl<D: DriverIo> State<D> {
     fn new(driver: Arc<D>, found: DriverState, observer: Option<Arc<dyn AvailabilityObserver>>) -> StorageResult<Self> {
         let window = driver.valid_window();
-        let kept = window.is_none().then(|| Coverage::new(found.available));
-        let life = if found.is_committed {
-            let end = match (&window, &kept) {
-                (Some(window), _) => window.end,
-                (None, Some(kept)) => kept.end(),
-                (None, None) => 0,
-            };
+        let kept = match driver::kind(&*driver) {
+            _ if window.is_some() => None,
+            Kind::Linear(linear) => Some(Kept::Ours(linear.store())),
+            _ => Some(Kept::Theirs(Coverage::from_ranges(&found.available))),
+        };
+        let coverage = kept.as_ref().map(Kept::coverage);
+        let mut life = Life::active();
+        if found.is_committed {
+            let end = window.map_or_else(|| coverage.map_or(0, Coverage::end), |window| window.end);
             let final_len = found.final_len.unwrap_or(end);
             check_len(final_len)?;
-            if let Some(kept) = &kept {
-                if let Some(hole) = kept.first_gap(&(0..final_len)) {
-                    return Err(StorageError::Hole { hole });
+            if let Some(coverage) = coverage {
+                if let Some(hole) = coverage.first_missing(&(0..final_len)) {
+                    return Err(StorageError::Hole { hole: hole.into() });
                 }
-                kept.truncate(final_len);
+                coverage.truncate(final_len);
             }
-            Life::committed(final_len)
-        } else {
-            Life::active()
-        };
-        Ok(Self {
+            life = Life::committed(final_len);
+        }
+        let expected_len = found.final_len.filter(|_| !found.is_committed);
+        Ok(Self::over(driver, life, Arc::default(), kept, expected_len, observer))
+    }
+
+    fn over(
+        driver: Arc<D>,
+        life: Life,
+        room: Arc<WaitTable<1>>,
+        kept: Option<Kept>,
+        expected_len: Option<u64>,
+        observer: Option<Arc<dyn AvailabilityObserver>>,
+    ) -> Self {
+        Self {
             driver,
             life,
             waits: WaitTable::new(),
-            room: Arc::default(),
+            room,
             gap: CachePadded::new(AtomicU64::new(NO_GAP)),
             next_from: AtomicU64::new(u64::MAX),
             unreadable: OnceLock::new(),
             kept,
+            expected_len,
             observer,
-        })
+        }
     }
 
     fn next_generation(&self) -> Self {
-        Self {
-            driver: self.driver.clone(),
-            life: Life::active(),
-            waits: WaitTable::new(),
-            room: self.room.clone(),
-            gap: CachePadded::new(AtomicU64::new(NO_GAP)),
-            next_from: AtomicU64::new(u64::MAX),
-            unreadable: OnceLock::new(),
-            kept: self.kept.as_ref().map(|kept| Coverage::new(kept.available())),
-            observer: self.observer.clone(),
-        }
+        let kept = self.kept.as_ref().map(|kept| kept.next_generation(&*self.driver));
+        // What was committed has shown how long it was; what will become of it now, nobody knows.
+        let expected_len = self.expected_len.filter(|_| !matches!(self.life.stage(), Stage::Committed(_)));
+        Self::over(self.driver.clone(), Life::active(), self.room.clone(), kept, expected_len, self.observer.clone())
+    }
+
+    /// This generation without the one that it rewrote, if it is committed and did.
+    fn settled(&self) -> Option<Self> {
+        let Stage::Committed(len) = self.life.stage() else { return None };
+        let Some(kept @ Kept::Ours(store)) = &self.kept else { return None };
+        store.is_rewrite().then(|| {
+            let kept = Some(kept.next_generation(&*self.driver));
+            let (life, room) = (Life::committed(len), self.room.clone());
+            Self::over(self.driver.clone(), life, room, kept, None, self.observer.clone())
+        })
     }
 
     /// The ring below, if it is one of ours.
     #[inline]
     pub(crate) fn ring(&self) -> Option<&RingDriver> {
-        match self.driver.concrete(Sealed(())) {
-            Concrete::Ring(ring) => Some(ring),
-            Concrete::Foreign => None,
+        match driver::kind(&*self.driver) {
+            Kind::Ring(ring) => Some(ring),
+            _ => None,
         }
+    }
+
+    /// The store below, and what sees to its growth, if it is one of ours.
+    #[inline]
+    pub(crate) fn linear(&self) -> Option<(&Store, &dyn Linear)> {
+        match (&self.kept, driver::kind(&*self.driver)) {
+            (Some(Kept::Ours(store)), Kind::Linear(linear)) => Some((store, linear)),
+            _ => None,
+        }
+    }
+
+    /// What is there, of a driver that keeps everything.
+    #[inline]
+    pub(crate) fn coverage(&self) -> Option<&Coverage> {
+        self.kept.as_ref().map(Kept::coverage)
     }
 
     // ---- verdicts ----
@@ -390,17 +553,20 @@ impl<D: DriverIo> State<D> {
         }
     }
 
-    /// Commits; see [`Writer::commit`]. One thread at a time: the writer's.
+    /// Commits; see [`Writer::commit`]. One thread at a time: the writer's, or the fetcher's that has filled the last gap.
     pub(crate) fn commit(&self, final_len: Option<u64>) -> StorageResult<()> {
         self.life.check_active()?;
         let end = self.commit_end(final_len)?;
+        if self.coverage().is_some_and(|coverage| !coverage.seal()) {
+            return Err(StorageError::ClaimsOut);
+        }
         if let Err(error) = self.driver.commit(final_len) {
             let reason = Arc::new(error);
             self.fail(reason.clone());
             return Err(StorageError::Failed(reason));
         }
-        if let Some(kept) = &self.kept {
-            kept.truncate(end);
+        if let Some(coverage) = self.coverage() {
+            coverage.truncate(end);
         }
         if !self.life.commit(end) {
             return Err(self.life.error(self.life.stage()));
@@ -414,12 +580,12 @@ impl<D: DriverIo> State<D> {
 
     /// Where the resource would end, if it can end there.
     fn commit_end(&self, final_len: Option<u64>) -> StorageResult<u64> {
-        match &self.kept {
-            Some(kept) => {
-                let end = final_len.unwrap_or_else(|| kept.end());
+        match self.coverage() {
+            Some(coverage) => {
+                let end = final_len.unwrap_or_else(|| coverage.end());
                 check_len(end)?;
-                match kept.first_gap(&(0..end)) {
-                    Some(hole) => Err(StorageError::Hole { hole }),
+                match coverage.first_missing(&(0..end)) {
+                    Some(hole) => Err(StorageError::Hole { hole: hole.into() }),
                     None => Ok(end),
                 }
             }
@@ -471,15 +637,38 @@ impl<D: DriverIo> State<D> {
 
     /// Reads what there is at `offset`: at least a byte, or the reason why not. 0 only at the end, or for an empty
     /// buffer. `known_end` is an end of the window that the caller has seen; it is brought up to date if it is not
-    /// enough.
+    /// enough. `strays` is for a store that keeps everything.
     #[inline]
-    pub(crate) fn read(&self, offset: u64, buf: &mut [u8], known_end: &mut u64) -> Result<usize, ReadError> {
+    pub(crate) fn read(
+        &self,
+        offset: u64,
+        buf: &mut [u8],
+        known_end: &mut u64,
+        strays: Strays,
+    ) -> Result<usize, ReadError> {
         if buf.is_empty() {
             return Ok(0);
         }
-        match self.ring() {
-            Some(ring) => self.read_ring(ring, offset, buf, known_end),
-            None => self.read_foreign(offset, buf),
+        match (self.ring(), &self.kept) {
+            (Some(ring), _) => self.read_ring(ring, offset, buf, known_end),
+            (None, Some(Kept::Ours(store))) => self.read_store(store, offset, buf, strays),
+            (None, _) => self.read_foreign(offset, buf),
+        }
+    }
+
+    /// The state first: what was published before a verdict is seen after it. A generation's store is its own, and
+    /// what is there of it stays as it is, so that one look is enough.
+    #[inline]
+    fn read_store(&self, store: &Store, offset: u64, buf: &mut [u8], strays: Strays) -> Result<usize, ReadError> {
+        let stage = self.life.stage();
+        if let Stage::Committed(final_len) = stage {
+            let len = final_len.saturating_sub(offset).min(buf.len() as u64) as usize;
+            store.read_complete(offset, &mut buf[..len]);
+            return Ok(len);
+        }
+        match store.read(offset, buf, strays) {
+            0 => out_of_bytes(stage, offset),
+            n => Ok(n),
         }
     }
 
@@ -510,8 +699,8 @@ impl<D: DriverIo> State<D> {
 
     fn read_foreign(&self, offset: u64, buf: &mut [u8]) -> Result<usize, ReadError> {
         let stage = self.life.stage();
-        let there = match (&self.kept, self.window_foreign()) {
-            (Some(kept), _) => kept.run(offset),
+        let there = match (self.coverage(), self.window_foreign()) {
+            (Some(coverage), _) => coverage.run(offset, buf.len() as u64),
             (None, Some(window)) if offset < window.start => return Err(ReadError::Evicted { window }),
             (None, Some(window)) => window.end.saturating_sub(offset),
             (None, None) => 0,
@@ -568,20 +757,27 @@ impl<D: DriverIo> State<D> {
                 let edge = self.edge(ring);
                 edge.start <= range.start && range.end <= edge.end
             }
-            None => match (&self.kept, self.window_foreign()) {
+            None => match (self.coverage(), self.window_foreign()) {
                 // The driver may know of bytes that a later generation wrote.
                 (Some(_), _) if range.end > self.last() => false,
-                (Some(kept), _) => self.driver.try_fast_check(range) || kept.last_missing(range).is_none(),
+                (Some(coverage), _) => self.covers(coverage, range),
                 (None, Some(window)) => window.start <= range.start && range.end <= window.end,
                 (None, None) => false,
             },
         }
     }
 
+    /// Whether coverage has `range`, or the driver of somebody else says so.
+    #[inline]
+    fn covers(&self, coverage: &Coverage, range: &Range<u64>) -> bool {
+        let theirs = matches!(self.kept, Some(Kept::Theirs(_)));
+        theirs && self.driver.try_fast_check(range) || coverage.covers(range)
+    }
+
     /// What can be read now.
     pub(crate) fn available(&self) -> RangeSet<u64> {
-        match (&self.kept, self.window()) {
-            (Some(kept), _) => kept.available(),
+        match (self.coverage(), self.window()) {
+            (Some(coverage), _) => coverage.available(),
             (None, Some(window)) if !window.is_empty() => RangeSet::from_iter([Range::from(window)]),
             _ => RangeSet::new(),
         }
@@ -600,9 +796,9 @@ impl<D: DriverIo> State<D> {
 
     /// The live edge: where the window ends, or the last byte that is there.
     pub(crate) fn live_edge(&self) -> u64 {
-        match (self.ring(), &self.kept) {
+        match (self.ring(), self.coverage()) {
             (Some(ring), _) => self.edge(ring).end,
-            (None, Some(kept)) => kept.end(),
+            (None, Some(coverage)) => coverage.end(),
             (None, None) => self.window_foreign().map_or(0, |window| window.end),
         }
     }
@@ -628,8 +824,8 @@ impl<D: DriverIo> State<D> {
         if range.end < range.start {
             return Err(StorageError::InvalidRange { start: range.start, end: range.end });
         }
-        // Of a ring, what is there already is not passed through the table: most waits are for bytes behind the edge.
-        if self.ring().is_some() {
+        // What is there already is not passed through the table, if asking is cheap: most waits are for such bytes.
+        if self.ring().is_some() || matches!(self.kept, Some(Kept::Ours(_))) {
             if patience.interrupted() {
                 return Ok(WaitOutcome::Interrupted);
             }
@@ -637,7 +833,8 @@ impl<D: DriverIo> State<D> {
                 return Ok(WaitOutcome::Ready);
             }
         }
-        match self.waits.wait(patience, || self.look(&range)) {
+        let patience = Patience { from: Some(range.start), ..*patience };
+        match self.waits.wait(&patience, || self.look(&range)) {
             Waited::Done(outcome) => outcome,
             Waited::Interrupted => Ok(WaitOutcome::Interrupted),
             Waited::TimedOut => Ok(WaitOutcome::TimedOut),
@@ -663,8 +860,8 @@ impl<D: DriverIo> State<D> {
             }
             None => {
                 let stage = self.life.stage();
-                match (&self.kept, self.window_foreign()) {
-                    (Some(kept), _) => self.look_kept(kept, range, stage),
+                match (self.coverage(), self.window_foreign()) {
+                    (Some(coverage), _) => self.look_kept(coverage, range, stage),
                     (None, Some(window)) => self.look_window(range, stage, window, None),
                     (None, None) => Look::Done(Err(StorageError::Driver("its window has disappeared"))),
                 }
@@ -709,15 +906,15 @@ impl<D: DriverIo> State<D> {
         self.missing(stage, &range, range.end - 1)
     }
 
-    fn look_kept(&self, kept: &Coverage, range: &Range<u64>, stage: Stage) -> Look<StorageResult<WaitOutcome>> {
+    fn look_kept(&self, coverage: &Coverage, range: &Range<u64>, stage: Stage) -> Look<StorageResult<WaitOutcome>> {
         let range = match self.clip(range, stage) {
             Ok(range) => range,
             Err(outcome) => return Look::Done(Ok(outcome)),
         };
-        if self.driver.try_fast_check(&range) {
+        if self.covers(coverage, &range) {
             return Look::Done(Ok(WaitOutcome::Ready));
         }
-        match kept.last_missing(&range) {
+        match coverage.last_missing(&range) {
             None => Look::Done(Ok(WaitOutcome::Ready)),
             Some(byte) => self.missing(stage, &range, byte),
         }
@@ -760,18 +957,57 @@ impl<D: DriverIo> State<D> {
         self.gap.load(Acquire)
     }
 
-    // ---- writing, to a driver that is not ours ----
+    // ---- writing, to a driver that keeps everything, or is not ours ----
+
+    /// Writes what is missing of `data` into a store, and publishes it. `wake` is false for a writer that notifies later.
+    ///
+    /// A store that has no room for a piece says so before it is touched: the resource stays as it is.
+    #[inline]
+    pub(crate) fn write_store(
+        &self,
+        (store, linear): (&Store, &dyn Linear),
+        offset: u64,
+        data: &[u8],
+        wake: bool,
+    ) -> StorageResult<()> {
+        driver::write_missing(
+            store,
+            offset,
+            data,
+            |range| linear.reserve(range),
+            |range| {
+                self.driver.notify_write(&range);
+                if wake {
+                    self.waits.notify(range.clone());
+                }
+                if let Some(observer) = &self.observer {
+                    // What was inherited was there before.
+                    let new = range.start.max(store.coverage().inherited())..range.end;
+                    if !new.is_empty() {
+                        observer.on_write(new);
+                    }
+                }
+            },
+        )?;
+        linear.flush_if_due().map_err(|error| {
+            let reason = Arc::new(error);
+            self.fail(reason.clone());
+            StorageError::Failed(reason)
+        })
+    }
 
     /// Writes through a driver that is not ours, and publishes.
     pub(crate) fn write_foreign(&self, offset: u64, data: &[u8]) -> StorageResult<()> {
         let end = offset.saturating_add(data.len() as u64);
-        match &self.kept {
+        match self.coverage() {
             // What is there stays as it is: a reader may be copying it.
-            Some(kept) => {
-                for gap in kept.gaps(&(offset..end)) {
+            Some(coverage) => {
+                let mut rest = offset..end;
+                while let Some(gap) = coverage.first_missing(&rest) {
                     let data = &data[(gap.start - offset) as usize..(gap.end - offset) as usize];
                     self.driver_write(gap.start, data)?;
-                    kept.insert(gap.clone());
+                    coverage.insert(gap.clone());
+                    rest.start = gap.end;
                     self.publish_foreign(gap.clone(), &[gap], None);
                 }
             }

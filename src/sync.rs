@@ -4,18 +4,28 @@
 //! checker as it stands.
 
 #[cfg(not(loom))]
-pub(crate) use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
+pub(crate) use std::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering, fence},
+};
 
 #[cfg(loom)]
 pub(crate) use loom::{
     cell::UnsafeCell,
-    sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering, fence},
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering, fence},
+    },
 };
 
+#[cfg(not(loom))]
+pub(crate) use crossbeam_queue::ArrayQueue;
 pub(crate) use crossbeam_utils::CachePadded;
 pub use deadline::Deadline;
 pub use futex::Futex;
-pub(crate) use owned::{Flag, OwnedCounter, Tally};
+pub(crate) use owned::{Ceiling, Flag, OwnedCounter, Tally};
+#[cfg(loom)]
+pub(crate) use queue::ArrayQueue;
 
 /// How often a waiter looks again before it enters the kernel.
 ///
@@ -77,6 +87,28 @@ mod owned {
         pub(crate) fn get(&self) -> bool {
             // [flag] Acquire: what was done before `set` is seen.
             self.0.load(Acquire)
+        }
+    }
+
+    /// A bound that only falls, and that hands nothing on.
+    ///
+    /// Under loom it stays the standard library's, as above.
+    #[derive(Debug)]
+    pub(crate) struct Ceiling(AtomicU64);
+
+    impl Ceiling {
+        pub(crate) fn new(value: u64) -> Self {
+            Self(AtomicU64::new(value))
+        }
+
+        // Relaxed, both: what lies below the bound was handed on together with it.
+        #[inline]
+        pub(crate) fn get(&self) -> u64 {
+            self.0.load(Relaxed)
+        }
+
+        pub(crate) fn lower(&self, to: u64) {
+            self.0.fetch_min(to, Relaxed);
         }
     }
 
@@ -225,6 +257,12 @@ mod futex {
     #[derive(Debug)]
     pub struct Futex(AtomicU32, Mutex<()>, Condvar);
 
+    impl Default for Futex {
+        fn default() -> Self {
+            Self::new()
+        }
+    }
+
     impl Futex {
         pub fn new() -> Self {
             Self(AtomicU32::new(0), Mutex::new_relaxed(()), Condvar::new())
@@ -252,6 +290,50 @@ mod futex {
             self.0.fetch_add(1, Relaxed);
             drop(self.1.lock().unwrap());
             self.2.notify_all();
+        }
+    }
+}
+
+#[cfg(loom)]
+mod queue {
+    use super::{AtomicU32, Ordering::*};
+    use loom::sync::Mutex;
+    use std::collections::VecDeque;
+
+    /// The bounded queue of `crossbeam-queue`, with no more order than that promises: what was done before a push is
+    /// seen after the pop of the same element, and by nobody who finds the queue full or empty.
+    #[derive(Debug)]
+    pub(crate) struct ArrayQueue<T> {
+        /// Excludes only, like the mutex of the futex.
+        elements: Mutex<VecDeque<(T, usize)>>,
+        /// One a place. Bumped by a push, and read by the pop of what was pushed there.
+        stamps: Vec<AtomicU32>,
+    }
+
+    impl<T> ArrayQueue<T> {
+        pub(crate) fn new(capacity: usize) -> Self {
+            Self {
+                elements: Mutex::new_relaxed(VecDeque::new()),
+                stamps: (0..capacity).map(|_| AtomicU32::new(0)).collect(),
+            }
+        }
+
+        pub(crate) fn push(&self, element: T) -> Result<(), T> {
+            let mut elements = self.elements.lock().unwrap();
+            let free = (0..self.stamps.len()).find(|free| elements.iter().all(|(_, taken)| taken != free));
+            let Some(place) = free else { return Err(element) };
+            // [stamp] Release: pairs with the Acquire in `pop`.
+            self.stamps[place].fetch_add(1, Release);
+            elements.push_back((element, place));
+            Ok(())
+        }
+
+        pub(crate) fn pop(&self) -> Option<T> {
+            let mut elements = self.elements.lock().unwrap();
+            let (element, place) = elements.pop_front()?;
+            // [stamp] Acquire, and a read-modify-write, which sees the newest: pairs with the Release in `push`.
+            self.stamps[place].fetch_add(0, Acquire);
+            Some(element)
         }
     }
 }

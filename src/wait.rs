@@ -55,9 +55,11 @@ pub struct WaitTable<const N: usize = SLOTS> {
     wakes: Tally,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Slot {
     needed: AtomicU64,
+    /// Where what the sleeper waits for begins. A hint for whoever fetches it; wakes do not look at it.
+    from: AtomicU64,
     futex: Futex,
 }
 
@@ -83,6 +85,8 @@ pub enum Waited<T> {
 pub struct Patience<'a> {
     pub deadline: Option<&'a Deadline>,
     pub interrupts: Option<&'a Interrupts>,
+    /// Where what it waits for begins, if that is not the byte that is missing.
+    pub from: Option<u64>,
 }
 
 impl Patience<'_> {
@@ -105,7 +109,7 @@ impl<const N: usize> WaitTable<N> {
             armed: CachePadded::new(AtomicU64::new(0)),
             claimed: AtomicU64::new(0),
             pace_nanos: AtomicU64::new(NO_PACE),
-            slots: std::array::from_fn(|_| CachePadded::new(Slot { needed: AtomicU64::new(0), futex: Futex::new() })),
+            slots: std::array::from_fn(|_| CachePadded::new(Slot::default())),
             shared: Futex::new(),
             wakes: Tally::default(),
         }
@@ -140,7 +144,7 @@ impl<const N: usize> WaitTable<N> {
             }
             // The key before the second look, or a bump in between would be taken for the state to sleep on.
             let key = place.futex().key();
-            place.arm(byte);
+            place.arm(byte, patience.from.unwrap_or(byte));
             // [wake] SeqCst: `armed` is set before the second look. Pairs with the fence in `notify` and `notify_all`.
             fence(SeqCst);
             match look() {
@@ -220,6 +224,14 @@ impl<const N: usize> WaitTable<N> {
         self.pace_nanos.store(nanos, Relaxed);
     }
 
+    /// Where what the sleepers wait for begins, of as many as have slots. By now some may be awake.
+    pub fn wanted(&self) -> impl Iterator<Item = u64> {
+        // Relaxed, both: a hint where to begin.
+        let armed = self.armed.load(Relaxed);
+        let slots = self.slots.iter().enumerate();
+        slots.filter(move |(i, _)| armed & (1 << i) != 0).map(|(_, slot)| slot.from.load(Relaxed))
+    }
+
     /// Futex wakes issued so far.
     pub fn wakes(&self) -> u64 {
         self.wakes.get()
@@ -274,11 +286,12 @@ impl<'a, const N: usize> Place<'a, N> {
         }
     }
 
-    fn arm(&mut self, byte: u64) {
+    fn arm(&mut self, byte: u64, from: u64) {
         self.armed = true;
         match self.slot {
             Some(i) => {
-                // Relaxed, both: the fence [wake] follows.
+                // Relaxed, all: the fence [wake] follows.
+                self.table.slots[i].from.store(from, Relaxed);
                 self.table.slots[i].needed.store(byte, Relaxed);
                 self.table.armed.fetch_or(1 << i, Relaxed);
             }

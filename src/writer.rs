@@ -1,11 +1,12 @@
 //! The one writer of a resource.
 
 use crate::{
-    DriverIo, Gate, Interrupter, Span, StorageError, StorageResult,
-    driver::{Placed, RingDriver},
+    DriverIo, Fetcher, Gate, Interrupter, Span, StorageError, StorageResult,
+    driver::{Linear, Placed, RingDriver},
     gate::Gates,
     lifecycle::Stage,
     resource::{Shared, State},
+    store::Store,
     sync::Deadline,
     wait::{DEFAULT_PACE, Interrupts, Patience, Waited},
 };
@@ -43,6 +44,8 @@ pub struct Writer<D: DriverIo> {
     shared: Arc<Shared<D>>,
     state: Arc<State<D>>,
     pen: Pen,
+    /// A fetcher writes in its place.
+    handed_over: bool,
 }
 
 /// What a writer keeps beside the resource that it writes.
@@ -89,10 +92,10 @@ impl<D: DriverIo> Writer<D> {
             gap_announced: false,
             interrupts: Interrupts::new(),
         };
-        Self { shared, state, pen }
+        Self { shared, state, pen, handed_over: false }
     }
 
-    /// Where [`append`](Self::append) goes: the live edge of a ring, or where the furthest write ended.
+    /// Where [`append`](Self::append) goes: the live edge of a ring, or where the furthest byte that is there ends.
     #[must_use]
     #[inline]
     pub fn position(&self) -> u64 {
@@ -143,7 +146,7 @@ impl<D: DriverIo> Writer<D> {
     /// As [`append`](Self::append). That the time was not enough is no error: the count says so.
     pub fn write_at_timeout(&mut self, offset: u64, data: &[u8], timeout: Duration) -> StorageResult<usize> {
         let deadline = Deadline::after(timeout);
-        let put = self.pen.put(&self.state, offset, data, Wait::For(Some(&deadline)))?;
+        let put = self.put(offset, data, Wait::For(Some(&deadline)))?;
         match put.stopped {
             None | Some(StorageError::TimedOut) => Ok(put.written),
             Some(error) => Err(error),
@@ -153,14 +156,20 @@ impl<D: DriverIo> Writer<D> {
     /// Writes all of `data` at `offset`. Bytes that are there already stay as they are: a reconnect that sends some
     /// again is trimmed. Blocks while a gate leaves no room.
     ///
+    /// In a generation that follows a committed one, each byte of that can be written once more. With
+    /// [`OpenMode::ReadWrite`](crate::OpenMode::ReadWrite) a write to the committed store begins such a generation.
+    ///
     /// Over a ring, a write above the live edge is a discontinuity: once all gates have read what there is, the window
     /// restarts at `offset`, and all that was before is evicted.
     ///
     /// # Errors
-    /// As [`append`](Self::append).
+    /// As [`append`](Self::append); [`CapacityExceeded`](StorageError::CapacityExceeded),
+    /// [`BeyondLength`](StorageError::BeyondLength), [`DiskFull`](StorageError::DiskFull) and
+    /// [`OutOfMemory`](StorageError::OutOfMemory) of a store that keeps everything: the bytes before the piece that has no
+    /// room may have been written, and the resource stays active.
     #[inline]
     pub fn write_at(&mut self, offset: u64, data: &[u8]) -> StorageResult<()> {
-        match self.pen.put(&self.state, offset, data, Wait::For(None))?.stopped {
+        match self.put(offset, data, Wait::For(None))?.stopped {
             None => Ok(()),
             Some(error) => Err(error),
         }
@@ -173,10 +182,21 @@ impl<D: DriverIo> Writer<D> {
     /// As [`append`](Self::append).
     #[inline]
     pub fn try_write_at(&mut self, offset: u64, data: &[u8]) -> StorageResult<usize> {
-        let put = self.pen.put(&self.state, offset, data, Wait::Never)?;
+        let put = self.put(offset, data, Wait::Never)?;
         match put.stopped {
             None => Ok(put.written),
             Some(error) => Err(error),
+        }
+    }
+
+    #[inline]
+    fn put(&mut self, offset: u64, data: &[u8], wait: Wait<'_>) -> StorageResult<Put> {
+        match self.pen.put(&self.state, offset, data, wait) {
+            Err(StorageError::Committed) if self.state.driver.rewrites() => {
+                self.state = self.shared.next_generation()?;
+                self.pen.put(&self.state, offset, data, wait)
+            }
+            put => put,
         }
     }
 
@@ -224,7 +244,20 @@ impl<D: DriverIo> Writer<D> {
     /// [`Committed`](StorageError::Committed), [`Failed`](StorageError::Failed) and
     /// [`Cancelled`](StorageError::Cancelled) if it is that already.
     pub fn commit(&mut self, final_len: Option<u64>) -> StorageResult<()> {
-        self.state.commit(final_len)
+        self.state.commit(final_len)?;
+        self.shared.settle(&self.state);
+        Ok(())
+    }
+
+    /// Several connections in place of this one writer: each fills gaps that it alone has claimed. The last one commits.
+    ///
+    /// For a store that keeps everything and whose length is known; others give no claims.
+    #[must_use]
+    pub fn into_fetcher(mut self) -> Fetcher<D> {
+        self.notify();
+        let gates = std::mem::replace(&mut self.pen.gates, Gates::new(self.state.room.clone()));
+        self.handed_over = true;
+        Fetcher::new(self.shared.clone(), self.state.clone(), gates)
     }
 
     /// Fails the resource: bytes that are there stay readable, whoever waits for more gets the reason. Does nothing if
@@ -308,10 +341,28 @@ impl Pen {
 
     fn put<D: DriverIo>(&mut self, state: &State<D>, offset: u64, data: &[u8], wait: Wait<'_>) -> StorageResult<Put> {
         state.life.check_active()?;
-        match state.ring() {
-            Some(ring) => self.put_ring(state, ring, offset, data, wait),
-            None => self.put_foreign(state, offset, data, wait),
+        match (state.ring(), state.linear()) {
+            (Some(ring), _) => self.put_ring(state, ring, offset, data, wait),
+            (None, Some(linear)) => self.put_linear(state, linear, offset, data),
+            (None, None) => self.put_foreign(state, offset, data, wait),
         }
+    }
+
+    /// Nothing stands in the way of a write to a store that keeps everything but a full disk.
+    #[inline]
+    fn put_linear<D: DriverIo>(
+        &mut self,
+        state: &State<D>,
+        linear: (&Store, &dyn Linear),
+        offset: u64,
+        data: &[u8],
+    ) -> StorageResult<Put> {
+        let silent = self.silent();
+        state.write_store(linear, offset, data, !silent)?;
+        self.untold |= silent;
+        self.position = self.position.max(offset + data.len() as u64);
+        self.notified_to = self.position;
+        Ok(Put { written: data.len(), stopped: None })
     }
 
     #[inline]
@@ -421,7 +472,7 @@ impl Pen {
         if let Some(ring) = state.ring() {
             self.notify(state, ring.window().written_to());
         }
-        let patience = Patience { deadline, interrupts: Some(&self.interrupts) };
+        let patience = Patience { deadline, interrupts: Some(&self.interrupts), from: None };
         match self.gates.wait(byte, &patience, || state.life.check_active().err()) {
             Waited::Done(done) => done,
             Waited::Interrupted => Err(StorageError::Interrupted),
@@ -524,7 +575,7 @@ impl Pen {
         deadline: Option<&Deadline>,
     ) -> StorageResult<()> {
         use crate::wait::Look;
-        let patience = Patience { deadline, interrupts: Some(&self.interrupts) };
+        let patience = Patience { deadline, interrupts: Some(&self.interrupts), from: None };
         state.room.go_silent(DEFAULT_PACE);
         let waited = state.room.wait(&patience, || match state.life.check_active() {
             Err(error) => Look::Done(Err(error)),
@@ -541,10 +592,12 @@ impl Pen {
 
 impl<D: DriverIo> Drop for Writer<D> {
     fn drop(&mut self) {
-        // Nothing happens to a resource that is committed, failed or cancelled.
-        self.state.fail(Arc::new(StorageError::WriterDropped));
+        if self.handed_over {
+            return;
+        }
         let room = self.state.room.clone();
-        self.shared.leave(std::mem::replace(&mut self.pen.gates, Gates::new(room)));
+        let gates = std::mem::replace(&mut self.pen.gates, Gates::new(room));
+        self.shared.leave_undone(&self.state, gates);
     }
 }
 
@@ -552,7 +605,7 @@ impl<D: DriverIo> Drop for Writer<D> {
 impl<D: DriverIo> io::Write for Writer<D> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         let position = self.position();
-        let put = self.pen.put(&self.state, position, data, Wait::For(None))?;
+        let put = self.put(position, data, Wait::For(None))?;
         match put.stopped {
             Some(error) if put.written == 0 => Err(error.into()),
             stopped => {

@@ -1,9 +1,6 @@
 //! The ring: the last `capacity` bytes of a stream, in memory.
 
-use super::{
-    Driver, DriverIo, DriverState, OpenOptions,
-    sealed::{Concrete, Sealed},
-};
+use super::{Driver, DriverIo, DriverState, OpenOptions};
 use crate::{InvalidOptions, MAX_OFFSET, StorageError, StorageResult, window::Window};
 use std::{
     ops::Range,
@@ -205,10 +202,5 @@ impl DriverIo for RingDriver {
             }
         }
         Ok(())
-    }
-
-    #[inline]
-    fn concrete(&self, _: Sealed) -> Concrete<'_> {
-        Concrete::Ring(self)
     }
 }

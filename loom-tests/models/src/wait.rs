@@ -116,7 +116,7 @@ fn last_look() {
         let deadline = Deadline::after(Duration::ZERO);
         let (other, clock) = (line.clone(), deadline.clone());
         let sleeper = thread::spawn(move || {
-            let patience = Patience { deadline: Some(&clock), interrupts: None };
+            let patience = Patience { deadline: Some(&clock), interrupts: None, from: None };
             let look = || {
                 // With the fence below: a clock that is seen to have passed comes with what was published before.
                 fence(Acquire);
@@ -149,7 +149,7 @@ fn interrupts() {
         let interrupter = interrupts.interrupter(table.clone());
         let published = commands.clone();
         let sleeper = thread::spawn(move || {
-            let patience = Patience { deadline: None, interrupts: Some(&interrupts) };
+            let patience = Patience { deadline: None, interrupts: Some(&interrupts), from: None };
             while published.load(Relaxed) < 2 {
                 let waited: Waited<()> = table.0.wait(&patience, || Look::Missing(0));
                 assert_eq!(waited, Waited::Interrupted);
@@ -171,7 +171,7 @@ fn interrupt_before() {
         let interrupter = interrupts.interrupter(table.clone());
         let other = line.clone();
         let sleeper = thread::spawn(move || {
-            let patience = Patience { deadline: None, interrupts: Some(&interrupts) };
+            let patience = Patience { deadline: None, interrupts: Some(&interrupts), from: None };
             let waited: Waited<()> = table.0.wait(&patience, || Look::Missing(0));
             assert_eq!(waited, Waited::Interrupted);
             // What the interrupter did before is seen.

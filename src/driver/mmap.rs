@@ -1,0 +1,361 @@
+//! A store in a file, mapped, that keeps all that is written.
+
+use super::{
+    Driver, DriverIo, DriverState, OpenOptions,
+    linear::{self, Linear},
+    part::{FlushError, Leftover, Opened, Part, failed, open_file},
+};
+use crate::{
+    InvalidOptions, MAX_OFFSET, StorageError, StorageResult,
+    coverage::Coverage,
+    index::{Header, TAG_MAX},
+    ready::ReadyQueue,
+    segments::{Medium, Segments},
+    store::Store,
+    sync::{AtomicU64, Ordering::*},
+};
+use std::{
+    fs::{self, File},
+    io,
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+/// What becomes of a file that is there already, and what may be written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OpenMode {
+    /// A file that is there is a committed store, which takes no writes until it is reactivated. Otherwise the store is
+    /// new, or goes on with `NAME.part`.
+    #[default]
+    Auto,
+    /// As [`Auto`](Self::Auto), and a write to the committed store begins a next generation by itself.
+    ReadWrite,
+    /// The file must be there, and is never written.
+    ReadOnly,
+    /// The store is new, or goes on with `NAME.part`; at its commit it takes the place of what has the name then.
+    Replace,
+}
+
+/// Options of a [`MmapDriver`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MmapOptions {
+    /// The file, once it is complete: `NAME`. Until then there are `NAME.part` and `NAME.part.index` beside it.
+    pub path: PathBuf,
+    /// What becomes of a file that is there already.
+    pub mode: OpenMode,
+    /// How long the whole will be, if that is known. It is reserved on the disk at once, and a write beyond is an error.
+    pub len: Option<u64>,
+    /// What tells one source from another, or from itself after a change: an ETag or the like, at most 1,024 bytes. An
+    /// unfinished file with another tag is set aside; without a tag, any is gone on with.
+    pub tag: Vec<u8>,
+    /// The writing thread makes what was written durable after so many bytes; without, only
+    /// [`Resource::flush`](crate::Resource::flush) and the commit do.
+    pub flush_every_bytes: Option<u64>,
+}
+
+impl MmapOptions {
+    /// [`OpenMode::Auto`], of unknown length and without a tag, made durable every 8 MiB.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), flush_every_bytes: Some(8 << 20), ..Self::default() }
+    }
+}
+
+impl OpenOptions for MmapOptions {
+    type Driver = MmapDriver;
+}
+
+/// A store in a file that keeps all that is written, in any order, and survives a crash.
+///
+/// - While it is written, the data are in `NAME.part`, under an exclusive lock. A commit syncs it, truncates it, renames
+///   it to `NAME` and syncs the folder: whoever looks at `NAME` sees nothing or all of it.
+/// - What was made durable (every few megabytes, see [`MmapOptions::flush_every_bytes`]) is listed in `NAME.part.index`.
+///   After a crash the next open goes on with just that, each stretch held against its checksum, which reads it once.
+/// - `NAME` and `NAME.part` both there: `NAME` wins, for it is complete, and `NAME.part` is left alone until somebody
+///   writes. Only [`OpenMode::Replace`] goes on with `NAME.part` then.
+/// - The blocks are reserved before they are mapped: a full disk is an error of `open` or of a write.
+/// - A generation after a commit (by [`Resource::reactivate`](crate::Resource::reactivate), or a write with
+///   [`OpenMode::ReadWrite`]) starts with all the bytes of `NAME`, and is a file of its own: readers of `NAME` keep it.
+///
+/// Nobody else may cut the files short while they are open: reading what is gone ends the process with a signal, as with
+/// any mapping.
+///
+/// # Real-time
+/// Through a [`Reader`](crate::Reader), a read that does not wait is wait-free; it enters the kernel only where a page is
+/// not in memory. Writing touches new pages, reserves blocks and syncs: not for a callback.
+#[derive(Debug)]
+pub struct MmapDriver {
+    path: PathBuf,
+    mode: OpenMode,
+    flush_every: Option<u64>,
+    current: RwLock<Generation>,
+    ready: ReadyQueue,
+    /// Bytes written since the last flush. A count that decides only when to flush.
+    unflushed: AtomicU64,
+    leftover: Leftover,
+}
+
+#[derive(Clone, Debug)]
+struct Generation {
+    store: Arc<Store>,
+    phase: Phase,
+}
+
+#[derive(Clone, Debug)]
+enum Phase {
+    Written {
+        part: Arc<Part>,
+        /// It takes the place of what has the name when it is committed.
+        replaces: bool,
+    },
+    Committed(u64),
+}
+
+impl MmapDriver {
+    /// What was found in place of an unfinished file when the store was opened.
+    #[must_use]
+    pub fn leftover(&self) -> &Leftover {
+        &self.leftover
+    }
+
+    /// Makes durable what was written so far: its bytes are there at the next open, whatever happens. Returns how many
+    /// bytes that were.
+    ///
+    /// Call it from any thread. Others go on reading and writing meanwhile, unless they flush or commit themselves.
+    ///
+    /// # Errors
+    /// [`StorageError::File`] or [`DiskFull`](StorageError::DiskFull). If the data could not be synced, no later flush or
+    /// commit succeeds either, since what was lost is not known.
+    pub fn flush(&self) -> StorageResult<u64> {
+        Ok(self.flush_written()?)
+    }
+
+    fn flush_written(&self) -> Result<u64, FlushError> {
+        let Generation { store, phase } = self.current().clone();
+        let Phase::Written { part, .. } = phase else { return Ok(0) };
+        // Relaxed: see the field.
+        self.unflushed.store(0, Relaxed);
+        let written = self.ready.take(|| store.coverage().written_in(&(0..u64::MAX)));
+        part.flush(&store, &written).inspect_err(|_| written.iter().for_each(|range| self.ready.push(range.clone())))
+    }
+
+    fn current(&self) -> RwLockReadGuard<'_, Generation> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn current_mut(&self) -> RwLockWriteGuard<'_, Generation> {
+        self.current.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn new(options: MmapOptions, generation: Generation, leftover: Leftover) -> Self {
+        Self {
+            path: options.path,
+            mode: options.mode,
+            flush_every: options.flush_every_bytes,
+            current: RwLock::new(generation),
+            ready: ReadyQueue::new(),
+            unflushed: AtomicU64::new(0),
+            leftover,
+        }
+    }
+
+    /// The committed file `path`.
+    fn open_committed(options: MmapOptions, file: File) -> StorageResult<(Self, DriverState)> {
+        let path = &options.path;
+        let len = file.metadata().map_err(|e| failed(path, "look at", e))?.len();
+        let segments = Segments::new(Medium::File { file, writable: false }, len);
+        segments.map(&(0..len)).map_err(|e| failed(path, "map", e))?;
+        let generation = Generation { store: Arc::new(Store::whole(segments, len)), phase: Phase::Committed(len) };
+        Ok((Self::new(options, generation, Leftover::None), DriverState::committed(len)))
+    }
+
+    /// An unfinished file, that of a store which replaces nothing or what has the name.
+    fn open_part(options: MmapOptions) -> StorageResult<(Self, DriverState)> {
+        let wanted = Header { len: options.len, tag: options.tag.clone(), generation: false };
+        let Opened { part, len, available, leftover } = Part::open(&options.path, &wanted)?;
+        let replaces = options.mode == OpenMode::Replace;
+        if !replaces && let Some(file) = committed_file(&options)? {
+            // Another writer has committed it between our first look and the lock.
+            part.give_up();
+            return Self::open_committed(options, file);
+        }
+        let segments = segments(&part, len)?;
+        for range in available.iter() {
+            segments.map(range).map_err(|e| failed(&options.path, "map", e))?;
+        }
+        let store = Arc::new(Store::new(segments, Coverage::from_ranges(&available)));
+        let generation = Generation { store, phase: Phase::Written { part: Arc::new(part), replaces } };
+        let state = DriverState { final_len: len, available, is_committed: false };
+        Ok((Self::new(options, generation, leftover), state))
+    }
+
+    /// The generation after `before`, to be written.
+    fn next(&self, before: &Generation) -> StorageResult<Generation> {
+        Ok(match &before.phase {
+            Phase::Written { .. } => Generation { store: Arc::new(before.store.resume()), ..before.clone() },
+            &Phase::Committed(len) => {
+                let Opened { part, .. } = Part::open(&self.path, &Header { generation: true, ..Header::default() })?;
+                let store = Arc::new(before.store.rewrite(len, segments(&part, None)?));
+                Generation { store, phase: Phase::Written { part: Arc::new(part), replaces: true } }
+            }
+        })
+    }
+}
+
+fn segments(part: &Part, len: Option<u64>) -> StorageResult<Segments> {
+    Ok(Segments::new(Medium::File { file: part.file()?, writable: true }, len.unwrap_or(MAX_OFFSET)))
+}
+
+/// The file of a store that is complete, if it is there.
+fn committed_file(options: &MmapOptions) -> StorageResult<Option<File>> {
+    let path = &options.path;
+    // Who only reads may come by a link. Who may write later would put a file in the link's place.
+    let opened = match options.mode {
+        OpenMode::ReadOnly => {
+            fs::canonicalize(path).map_err(|e| failed(path, "open", e)).and_then(|p| open_file(&p, false))
+        }
+        _ => open_file(path, false),
+    };
+    match opened {
+        Ok(file) => Ok(Some(file)),
+        Err(StorageError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+impl Driver for MmapDriver {
+    type Options = MmapOptions;
+
+    fn open(options: MmapOptions) -> StorageResult<(Self, DriverState)> {
+        if options.path.file_name().is_none() {
+            return Err(StorageError::NotAFile { path: options.path, what: "no name of a file" });
+        }
+        if let Some(len) = options.len.filter(|&len| len > MAX_OFFSET) {
+            return Err(InvalidOptions::LengthTooLarge(len).into());
+        }
+        if options.tag.len() > TAG_MAX {
+            return Err(InvalidOptions::TagTooLong { len: options.tag.len(), max: TAG_MAX }.into());
+        }
+        // Also for `Replace`, which cannot take the place of a folder.
+        match (committed_file(&options)?, options.mode) {
+            (Some(file), OpenMode::Auto | OpenMode::ReadWrite | OpenMode::ReadOnly) => {
+                Self::open_committed(options, file)
+            }
+            (None, OpenMode::ReadOnly) => Err(failed(&options.path, "open", io::ErrorKind::NotFound.into())),
+            _ => Self::open_part(options),
+        }
+    }
+}
+
+impl Linear for MmapDriver {
+    fn store(&self) -> Arc<Store> {
+        self.current().store.clone()
+    }
+
+    fn reserve(&self, range: &Range<u64>) -> StorageResult<()> {
+        reserve(&self.current(), &self.path, range)
+    }
+
+    fn flush_if_due(&self) -> StorageResult<()> {
+        // Relaxed: see the field.
+        if self.flush_every.is_none_or(|every| self.unflushed.load(Relaxed) < every) {
+            return Ok(());
+        }
+        match self.flush_written() {
+            // What the index does not list is fetched again after a crash, and nothing worse.
+            Ok(_) | Err(FlushError::Index(_)) => Ok(()),
+            Err(FlushError::Data(error)) => Err(error),
+        }
+    }
+
+    fn flush(&self) -> StorageResult<u64> {
+        self.flush()
+    }
+}
+
+fn reserve(generation: &Generation, path: &Path, range: &Range<u64>) -> StorageResult<()> {
+    let Phase::Written { part, .. } = &generation.phase else { return Err(StorageError::Committed) };
+    part.reserve(range)?;
+    generation.store.segments().map(range).map_err(|e| failed(path, "map", e))
+}
+
+impl DriverIo for MmapDriver {
+    fn commit(&self, final_len: Option<u64>) -> StorageResult<()> {
+        let mut current = self.current_mut();
+        let Phase::Written { part, replaces } = &current.phase else { return Err(StorageError::Committed) };
+        let end = linear::commit_end(&current.store, final_len)?;
+        current.store.complete(end, |range| reserve(&current, &self.path, range))?;
+        part.publish(&current.store, end, *replaces)?;
+        *current = Generation { store: Arc::new(current.store.settled(end)), phase: Phase::Committed(end) };
+        Ok(())
+    }
+
+    /// Puts the range in the queue of what is to be made durable. Wait-free but for a compare-and-swap loop.
+    fn notify_write(&self, range: &Range<u64>) {
+        self.ready.push(range.clone());
+        // Relaxed: see the field.
+        self.unflushed.fetch_add(range.end - range.start, Relaxed);
+    }
+
+    fn path(&self) -> Option<&Path> {
+        Some(&self.path)
+    }
+
+    /// After a commit, a next generation in a file of its own, which starts with all the bytes of the last; without,
+    /// writing goes on.
+    fn reactivate(&self) -> StorageResult<()> {
+        if self.mode == OpenMode::ReadOnly {
+            return Err(StorageError::ReadOnly);
+        }
+        let mut current = self.current_mut();
+        *current = self.next(&current)?;
+        Ok(())
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8], effective_len: u64) -> StorageResult<usize> {
+        Ok(linear::read_up_to(&self.current().store, offset, buf, effective_len))
+    }
+
+    fn storage_len(&self) -> u64 {
+        let current = self.current();
+        match current.phase {
+            Phase::Committed(len) => len,
+            Phase::Written { .. } => current.store.coverage().end(),
+        }
+    }
+
+    fn try_fast_check(&self, range: &Range<u64>) -> bool {
+        self.current().store.coverage().covers_now(range)
+    }
+
+    fn rewrites(&self) -> bool {
+        self.mode == OpenMode::ReadWrite
+    }
+
+    fn write_at(&self, offset: u64, data: &[u8], _committed: bool) -> StorageResult<()> {
+        let committed = matches!(self.current().phase, Phase::Committed(_));
+        if committed {
+            if self.mode == OpenMode::ReadOnly {
+                return Err(StorageError::ReadOnly);
+            }
+            if !self.rewrites() {
+                return Err(StorageError::Committed);
+            }
+            let mut current = self.current_mut();
+            if let Phase::Committed(_) = current.phase {
+                *current = self.next(&current)?;
+            }
+        }
+        let current = self.current();
+        linear::write_missing(&current.store, offset, data, |range| reserve(&current, &self.path, range), |_| {})
+    }
+}
+
+impl Drop for MmapDriver {
+    fn drop(&mut self) {
+        if let Phase::Written { part, .. } = &self.current().phase {
+            part.give_up();
+        }
+    }
+}

@@ -1,0 +1,892 @@
+//! The index: the journal beside an unfinished file, which says which of its bytes are known to be on the medium.
+//!
+//! The data of `NAME` grow in `NAME.part`; `NAME.part.index` holds a header, and then one record for each stretch that
+//! was synced. A flush appends what is new and nothing else, so that it costs what is new. All numbers are
+//! little-endian:
+//!
+//! ```text
+//!   offset  bytes
+//!        0      8  magic                "rlayindx"
+//!        8      4  version              1
+//!       12      4  length of the header H = 36 + T
+//!       16      8  length of the whole  u64::MAX: unknown
+//!       24      4  flags                bit 0: the pieces of a rewrite; the others are 0
+//!       28      4  length of the tag    T, at most 1024
+//!       32      T  tag                  what the source was, in the words of whoever opened the file
+//!   32 + T      4  CRC-32 of all above
+//!
+//!        H     24  record 0
+//!   H + 24     24  record 1, and so on to the end of the file
+//!
+//!   a record
+//!        0      8  start                first offset of the stretch
+//!        8      8  end                  first offset behind it
+//!       16      4  CRC-32 of the bytes of the stretch
+//!       20      4  CRC-32 of the header's CRC-32 (4 bytes), of the record's number (8 bytes), of the 20 bytes above
+//! ```
+//!
+//! # Invariants
+//!
+//! - **A record is written after its bytes were synced**, never before: `start..end` was on the medium, with that
+//!   checksum, when the record was made. The header is synced before the first record.
+//! - **What counts is a prefix.** Records are valid up to the first that is not: whose checksum is wrong, whose stretch
+//!   is empty or inverted, or which goes past the length of the whole or past `MAX_OFFSET`. What follows that one is
+//!   dropped, whatever it looks like.
+//! - **A record holds in its place only.** Its checksum covers the header's and its own number. A CRC-32 finds every
+//!   change that lies within 32 bits, so a record copied from another place, or one that was left by an index with
+//!   another header, is found out for certain. So are a flipped bit, and a tail of zeros (0..0 is empty).
+//! - **A half-written record never precedes a whole one**: a torn tail is cut off before anything is appended.
+//! - **Order and overlaps mean nothing.** The same stretch twice, or two that overlap, say the same thing twice; whoever
+//!   resumes joins them in a set.
+//!
+//! # What it assumes of the medium
+//!
+//! When a sync has returned, what was written before it is there, and stays. Nothing is assumed of what was not synced:
+//! after a crash it may be there in part, in any order, as zeros, or as what was there before, and the file may have
+//! its old length or its new one. Then a record can even be right and out of date (its bytes replaced by a download
+//! that was begun again and cut off): hence the checksum of the bytes, which whoever resumes compares with the data
+//! before it believes the record.
+//!
+//! One process at a time writes an index: the one that holds the lock on `NAME.part`.
+
+use crate::MAX_OFFSET;
+use std::{
+    fmt,
+    fs::{File, OpenOptions},
+    io::{self, Read, Seek, SeekFrom, Write},
+    ops::Range,
+    path::Path,
+};
+
+const MAGIC: [u8; 8] = *b"rlayindx";
+const VERSION: u32 = 1;
+/// The header without its tag.
+const HEADER_MIN: u32 = 36;
+const RECORD_BYTES: usize = 24;
+/// In place of the length of the whole, which is never above `MAX_OFFSET`.
+const UNKNOWN_LEN: u64 = u64::MAX;
+const FLAG_GENERATION: u32 = 1;
+
+/// The longest tag, in bytes.
+pub const TAG_MAX: usize = 1024;
+
+/// The largest index that is read, and so the largest that is written: 11 million records.
+const INDEX_MAX_BYTES: u64 = 256 << 20;
+
+/// What an index says of the whole of its file. Written once, when the index is made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Header {
+    /// The length of the whole, if it is known: at most `MAX_OFFSET`.
+    pub len: Option<u64>,
+    /// What the source was (an ETag or the like): at most `TAG_MAX` bytes.
+    pub tag: Vec<u8>,
+    /// The data are the pieces of a rewrite of `NAME`, of no use without it.
+    pub generation: bool,
+}
+
+/// A stretch that was on the medium.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its offsets; not empty.
+    pub range: Range<u64>,
+    /// The CRC-32 of its bytes.
+    pub data_crc: u32,
+}
+
+/// What can be believed of an index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parsed {
+    /// What it says of the whole.
+    pub header: Header,
+    /// The stretches, in the order in which they were synced. They may overlap.
+    pub records: Vec<Record>,
+    /// How long the header and these records are, in bytes. The rest of the file is a torn tail.
+    pub valid_bytes: u64,
+}
+
+/// Why nothing of an unfinished file could be kept. It was set aside, and its data are fetched again.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IndexProblem {
+    /// There are data, and no index that says which of them were written.
+    #[error("the unfinished file has no index that says which of its bytes were written; they are fetched again")]
+    Missing,
+    /// What lies in the place of the index is something else: another kind of file, a folder, a link.
+    #[error("what lies in the place of the unfinished file's index is no index; the data are fetched again")]
+    NotAnIndex,
+    /// The index was written by a version of this crate with another format.
+    #[error(
+        "the unfinished file's index has format {found}, and this program knows {known}; the data are fetched again"
+    )]
+    Version {
+        /// The format of the index.
+        found: u32,
+        /// The format that is known here.
+        known: u32,
+    },
+    /// The checksum of the header is wrong, or the header contradicts itself, or it was cut off.
+    #[error("the head of the unfinished file's index is damaged; the data are fetched again")]
+    Damaged,
+    /// The unfinished file was to have another length.
+    #[error(
+        "the unfinished file is one of {}, and the one wanted is one of {}; the data are fetched again",
+        Length(*.found), Length(*.given)
+    )]
+    LengthDiffers {
+        /// The length in the index, in bytes.
+        found: Option<u64>,
+        /// The length in the options, in bytes.
+        given: Option<u64>,
+    },
+    /// The unfinished file came from a source with another tag: it has changed since, or is another one.
+    #[error("the source has changed since the unfinished file was begun (its tag differs); the data are fetched again")]
+    TagDiffers,
+    /// The unfinished file holds the changes to a file that is not there any more.
+    #[error("the unfinished file holds the changes to a file that is gone; the data are fetched again")]
+    BaseMissing,
+}
+
+/// A length in words.
+struct Length(Option<u64>);
+
+impl fmt::Display for Length {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(1) => f.write_str("1 byte"),
+            Some(len) => write!(f, "{len} bytes"),
+            None => f.write_str("unknown length"),
+        }
+    }
+}
+
+/// Takes `N` bytes off the front.
+fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (front, rest) = bytes.split_first_chunk()?;
+    *bytes = rest;
+    Some(*front)
+}
+
+fn take_u32(bytes: &mut &[u8]) -> Option<u32> {
+    take(bytes).map(u32::from_le_bytes)
+}
+
+fn take_u64(bytes: &mut &[u8]) -> Option<u64> {
+    take(bytes).map(u64::from_le_bytes)
+}
+
+impl Header {
+    /// Whether a header like this one can be written.
+    fn is_valid(&self) -> bool {
+        self.tag.len() <= TAG_MAX && self.len.is_none_or(|len| len <= MAX_OFFSET)
+    }
+
+    /// Where the last stretch may end.
+    fn limit(&self) -> u64 {
+        self.len.unwrap_or(MAX_OFFSET)
+    }
+
+    /// The header as it lies in the file, and the CRC-32 at its end.
+    ///
+    /// The tag is not longer than `TAG_MAX`.
+    pub fn encode(&self) -> (Vec<u8>, u32) {
+        debug_assert!(self.is_valid());
+        let tag_len = self.tag.len() as u32;
+        let mut bytes = Vec::with_capacity(HEADER_MIN as usize + self.tag.len());
+        bytes.extend(MAGIC);
+        bytes.extend(VERSION.to_le_bytes());
+        bytes.extend((HEADER_MIN + tag_len).to_le_bytes());
+        bytes.extend(self.len.unwrap_or(UNKNOWN_LEN).to_le_bytes());
+        bytes.extend(if self.generation { FLAG_GENERATION } else { 0 }.to_le_bytes());
+        bytes.extend(tag_len.to_le_bytes());
+        bytes.extend(&self.tag);
+        let crc = crc32fast::hash(&bytes);
+        bytes.extend(crc.to_le_bytes());
+        (bytes, crc)
+    }
+
+    /// What follows the magic and the version. `None`: it is damaged.
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut rest = bytes.get(MAGIC.len() + size_of_val(&VERSION)..)?;
+        let header_bytes = take_u32(&mut rest)?;
+        let len = take_u64(&mut rest)?;
+        let flags = take_u32(&mut rest)?;
+        let tag_len = take_u32(&mut rest)?;
+        // Bounded before it is added to or allocated.
+        if tag_len > TAG_MAX as u32 || header_bytes != HEADER_MIN + tag_len || flags & !FLAG_GENERATION != 0 {
+            return None;
+        }
+        let (tag, mut rest) = rest.split_at_checked(tag_len as usize)?;
+        let crc = take_u32(&mut rest)?;
+        let covered = bytes.len() - rest.len() - size_of_val(&crc);
+        let header = Self {
+            len: (len != UNKNOWN_LEN).then_some(len),
+            tag: tag.to_vec(),
+            generation: flags & FLAG_GENERATION != 0,
+        };
+        (crc32fast::hash(&bytes[..covered]) == crc && header.is_valid()).then_some(header)
+    }
+}
+
+impl Record {
+    /// Whether a parser takes it, in an index whose stretches end at `limit` or before.
+    fn is_valid(&self, limit: u64) -> bool {
+        self.range.start < self.range.end && self.range.end <= limit
+    }
+
+    /// The record as it lies in the file, as number `sequence` behind a header with the CRC-32 `header_crc`.
+    pub fn encode(&self, header_crc: u32, sequence: u64) -> [u8; RECORD_BYTES] {
+        let mut bytes = [0; RECORD_BYTES];
+        bytes[..8].copy_from_slice(&self.range.start.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.range.end.to_le_bytes());
+        bytes[16..20].copy_from_slice(&self.data_crc.to_le_bytes());
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(&header_crc.to_le_bytes());
+        crc.update(&sequence.to_le_bytes());
+        crc.update(&bytes[..20]);
+        bytes[20..].copy_from_slice(&crc.finalize().to_le_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8; RECORD_BYTES], header_crc: u32, sequence: u64, limit: u64) -> Option<Self> {
+        let mut rest = &bytes[..];
+        let range = take_u64(&mut rest)?..take_u64(&mut rest)?;
+        let record = Self { range, data_crc: take_u32(&mut rest)? };
+        (record.encode(header_crc, sequence) == *bytes && record.is_valid(limit)).then_some(record)
+    }
+}
+
+/// Reads an index, up to the first record that is not valid.
+///
+/// Total: any bytes are either an index or a problem. It allocates no more than twice the length of `bytes`.
+///
+/// # Errors
+/// What is wrong with the header: [`IndexProblem::NotAnIndex`], [`IndexProblem::Version`] or
+/// [`IndexProblem::Damaged`]. Nothing of the file can be believed then.
+pub fn parse(bytes: &[u8]) -> Result<Parsed, IndexProblem> {
+    let known = MAGIC.len().min(bytes.len());
+    let (magic, mut rest) = bytes.split_at(known);
+    if magic != &MAGIC[..known] {
+        return Err(IndexProblem::NotAnIndex);
+    }
+    let version = take_u32(&mut rest).ok_or(IndexProblem::Damaged)?;
+    if version != VERSION {
+        return Err(IndexProblem::Version { found: version, known: VERSION });
+    }
+    let header = Header::decode(bytes).ok_or(IndexProblem::Damaged)?;
+    let (head, header_crc) = header.encode();
+    let (pieces, _torn) = bytes[head.len()..].as_chunks();
+    let records: Vec<Record> = pieces
+        .iter()
+        .zip(0..)
+        .map_while(|(piece, sequence)| Record::decode(piece, header_crc, sequence, header.limit()))
+        .collect();
+    let valid_bytes = (head.len() + records.len() * RECORD_BYTES) as u64;
+    Ok(Parsed { header, records, valid_bytes })
+}
+
+/// An index that is open for appending.
+///
+/// # Real-time
+/// Everything here is blocking. Not for a callback.
+#[derive(Debug)]
+pub struct Index {
+    file: File,
+    header_bytes: u64,
+    header_crc: u32,
+    /// Where the last stretch may end.
+    limit: u64,
+    /// How many records are whole and synced.
+    records: u64,
+    /// An append failed, and what it left behind the last record could not be cut off.
+    torn: bool,
+}
+
+impl Index {
+    /// Makes a new index, in place of whatever index lies there, and syncs it. Whether its name is there after a crash
+    /// is decided by a sync of the folder, which is the caller's.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the header cannot be written (its tag or its length is too large), or if something else than
+    /// a plain file has that name; a symbolic link is not followed. Nothing was changed then. After any other error
+    /// what lies there is an empty index or a damaged one.
+    pub fn create(path: &Path, header: &Header) -> io::Result<Self> {
+        if !header.is_valid() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the tag or the length is too large for an index"));
+        }
+        let Some(mut file) = open_plain(path, true)? else {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "what lies in the place of the index is no file"));
+        };
+        let (head, header_crc) = header.encode();
+        file.set_len(0)?;
+        file.write_all(&head)?;
+        file.sync_all()?;
+        Ok(Self { file, header_bytes: head.len() as u64, header_crc, limit: header.limit(), records: 0, torn: false })
+    }
+
+    /// Opens the index of an unfinished file, and cuts a torn tail off it, so that the next record follows the last
+    /// valid one.
+    ///
+    /// # Errors
+    /// The outer error is the medium's: whether there is a good index is not known. The inner one is the index's, which
+    /// is left as it is.
+    pub fn open(path: &Path) -> io::Result<Result<(Self, Parsed), IndexProblem>> {
+        let file = match open_plain(path, false) {
+            Ok(Some(file)) => file,
+            Ok(None) => return Ok(Err(IndexProblem::NotAnIndex)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Err(IndexProblem::Missing)),
+            Err(error) => return Err(error),
+        };
+        if file.metadata()?.len() > INDEX_MAX_BYTES {
+            return Ok(Err(IndexProblem::NotAnIndex));
+        }
+        let mut bytes = Vec::new();
+        (&file).take(INDEX_MAX_BYTES).read_to_end(&mut bytes)?;
+        let parsed = match parse(&bytes) {
+            Ok(parsed) => parsed,
+            Err(problem) => return Ok(Err(problem)),
+        };
+        let (head, header_crc) = parsed.header.encode();
+        let index = Self {
+            file,
+            header_bytes: head.len() as u64,
+            header_crc,
+            limit: parsed.header.limit(),
+            records: parsed.records.len() as u64,
+            torn: false,
+        };
+        if index.end() < bytes.len() as u64 {
+            index.cut()?;
+        }
+        Ok(Ok((index, parsed)))
+    }
+
+    /// Appends records of stretches whose bytes are synced, all in one write, and syncs them.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a record that a parser would not take, `FileTooLarge` if the index would be larger than
+    /// what is read (256 MiB); or the medium's. In any case those before are in the index, and none of these is to be
+    /// counted on. The next append may give them once more: they are written anew, since it is not known what a failed
+    /// sync has left of a write.
+    pub fn append(&mut self, records: &[Record]) -> io::Result<()> {
+        if !records.iter().all(|record| record.is_valid(self.limit)) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a stretch is empty or beyond the length"));
+        }
+        if records.is_empty() {
+            return Ok(());
+        }
+        let bytes: Vec<u8> = records
+            .iter()
+            .zip(self.records..)
+            .flat_map(|(record, sequence)| record.encode(self.header_crc, sequence))
+            .collect();
+        if bytes.len() as u64 > INDEX_MAX_BYTES.saturating_sub(self.end()) {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the index is as large as it may be"));
+        }
+        if self.torn {
+            self.cut()?;
+            self.torn = false;
+        }
+        if let Err(error) = self.write(&bytes) {
+            // What was written of them goes now or, failing that, before anything else is written.
+            self.torn = self.cut().is_err();
+            return Err(error);
+        }
+        self.records += records.len() as u64;
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.seek(SeekFrom::Start(self.end()))?;
+        self.file.write_all(bytes)?;
+        // The length of the file is among what this syncs.
+        self.file.sync_data()
+    }
+
+    /// Where the last valid record ends.
+    fn end(&self) -> u64 {
+        self.header_bytes + self.records * RECORD_BYTES as u64
+    }
+
+    /// Drops all behind the last valid record.
+    fn cut(&self) -> io::Result<()> {
+        self.file.set_len(self.end())
+    }
+}
+
+/// Opens what lies at `path` itself for reading and writing: not what a symbolic link there leads to. `None`: it is not
+/// a plain file.
+fn open_plain(path: &Path, create: bool) -> io::Result<Option<File>> {
+    let mut options = OpenOptions::new();
+    // Not truncated yet: first it is known what it is.
+    options.read(true).write(true).create(create).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, rustix::fs::OFlags::NOFOLLOW.bits() as i32);
+    #[cfg(windows)]
+    std::os::windows::fs::OpenOptionsExt::custom_flags(&mut options, FILE_FLAG_OPEN_REPARSE_POINT);
+    match options.open(path) {
+        Ok(file) => Ok(file.metadata()?.is_file().then_some(file)),
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => Ok(None),
+        #[cfg(unix)]
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens a symbolic link and not its target; the system's constant of that name.
+#[cfg(windows)]
+const FILE_FLAG_OPEN_REPARSE_POINT: u32 = 0x0020_0000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::{fs, path::PathBuf};
+
+    /// A folder of a test's own, gone with the test.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(test: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("roundelay-index-{}-{test}", std::process::id()));
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+
+        fn index(&self) -> PathBuf {
+            self.0.join("a.part.index")
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn header() -> Header {
+        Header { len: Some(100_000), tag: b"\"an etag\"".to_vec(), generation: false }
+    }
+
+    fn record(range: Range<u64>) -> Record {
+        Record { data_crc: !(range.start as u32), range }
+    }
+
+    fn records(n: u64) -> Vec<Record> {
+        (0..n).map(|i| record(i * 1000..i * 1000 + 1 + i)).collect()
+    }
+
+    /// An index as a whole.
+    fn encode(header: &Header, records: &[Record]) -> Vec<u8> {
+        let (mut bytes, crc) = header.encode();
+        bytes.extend(records.iter().zip(0..).flat_map(|(record, sequence)| record.encode(crc, sequence)));
+        bytes
+    }
+
+    /// A header whose checksum is right, whatever it says.
+    fn hostile_header(change: impl FnOnce(&mut [u8])) -> Vec<u8> {
+        let (mut bytes, _) = header().encode();
+        let covered = bytes.len() - 4;
+        change(&mut bytes[..covered]);
+        let crc = crc32fast::hash(&bytes[..covered]);
+        bytes[covered..].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    fn reopen(path: &Path) -> (Index, Parsed) {
+        Index::open(path).unwrap().unwrap()
+    }
+
+    #[test]
+    fn the_bytes_are_where_the_picture_has_them() {
+        let header = Header { len: Some(0x0102), tag: b"tag".to_vec(), generation: true };
+        let (bytes, crc) = header.encode();
+        assert_eq!(&bytes[..16], b"rlayindx\x01\0\0\0\x27\0\0\0");
+        assert_eq!(&bytes[16..32], b"\x02\x01\0\0\0\0\0\0\x01\0\0\0\x03\0\0\0");
+        assert_eq!(&bytes[32..35], b"tag");
+        assert_eq!(bytes[35..], crc.to_le_bytes());
+        assert_eq!(crc, crc32fast::hash(&bytes[..35]));
+
+        let bytes = Record { range: 3..0x0102, data_crc: 0x0405_0607 }.encode(crc, 9);
+        assert_eq!(&bytes[..20], b"\x03\0\0\0\0\0\0\0\x02\x01\0\0\0\0\0\0\x07\x06\x05\x04");
+        let covered = [&crc.to_le_bytes()[..], &9_u64.to_le_bytes(), &bytes[..20]].concat();
+        assert_eq!(bytes[20..], crc32fast::hash(&covered).to_le_bytes());
+    }
+
+    #[test]
+    fn what_was_appended_is_there_after_a_reopen() {
+        let folder = Folder::new("reopen");
+        let path = folder.index();
+        let mut index = Index::create(&path, &header()).unwrap();
+        let all = records(5);
+        index.append(&all[..2]).unwrap();
+        index.append(&[]).unwrap();
+        index.append(&all[2..3]).unwrap();
+        drop(index);
+        let (mut index, parsed) = reopen(&path);
+        assert_eq!((&parsed.header, &parsed.records[..]), (&header(), &all[..3]));
+        index.append(&all[3..]).unwrap();
+        assert_eq!(reopen(&path).1.records, all);
+        assert_eq!(fs::read(&path).unwrap(), encode(&header(), &all));
+    }
+
+    #[test]
+    fn a_new_index_takes_the_place_of_an_old_one() {
+        let folder = Folder::new("anew");
+        let path = folder.index();
+        Index::create(&path, &header()).unwrap().append(&records(9)).unwrap();
+        let other = Header { len: None, tag: Vec::new(), generation: true };
+        drop(Index::create(&path, &other).unwrap());
+        assert_eq!(reopen(&path).1, Parsed { header: other, records: Vec::new(), valid_bytes: 36 });
+    }
+
+    #[test]
+    fn a_file_cut_anywhere_yields_the_records_that_are_whole() {
+        let all = records(4);
+        let bytes = encode(&header(), &all);
+        let head = header().encode().0.len();
+        for cut in 0..=bytes.len() {
+            match parse(&bytes[..cut]) {
+                Err(problem) => assert!(cut < head && problem == IndexProblem::Damaged, "{problem:?} at {cut}"),
+                Ok(parsed) => {
+                    let whole = (cut - head) / RECORD_BYTES;
+                    assert_eq!(parsed.records, all[..whole]);
+                    assert_eq!(parsed.valid_bytes, (head + whole * RECORD_BYTES) as u64);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_anywhere_costs_its_record_and_those_behind_and_never_yields_a_wrong_one() {
+        let all = records(4);
+        let bytes = encode(&header(), &all);
+        let head = header().encode().0.len();
+        for bit in 0..bytes.len() * 8 {
+            let mut bytes = bytes.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            match parse(&bytes) {
+                Err(_) => assert!(bit / 8 < head, "a record's bit {bit} is no business of the header"),
+                Ok(parsed) => {
+                    assert!(bit / 8 >= head, "bit {bit} of the header was not missed");
+                    assert_eq!(parsed.header, header());
+                    assert_eq!(parsed.records, all[..(bit / 8 - head) / RECORD_BYTES]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_record_of_another_place_or_index_is_not_valid() {
+        let all = records(3);
+        let bytes = encode(&header(), &all);
+        let head = header().encode().0.len();
+        let (first, second) = (head..head + RECORD_BYTES, head + RECORD_BYTES..head + 2 * RECORD_BYTES);
+
+        let mut twice = bytes.clone();
+        twice.copy_within(first.clone(), second.start);
+        assert_eq!(parse(&twice).unwrap().records, all[..1]);
+        let mut skipped = bytes.clone();
+        skipped.drain(first);
+        assert_eq!(parse(&skipped).unwrap().records, []);
+
+        let other = Header { generation: true, ..header() };
+        let mut foreign = other.encode().0;
+        foreign.extend(&bytes[head..]);
+        assert_eq!(parse(&foreign).unwrap().records, []);
+    }
+
+    #[test]
+    fn a_whole_record_behind_a_torn_one_does_not_count() {
+        let all = records(3);
+        let mut bytes = encode(&header(), &all);
+        let torn = bytes.len() - 2 * RECORD_BYTES;
+        bytes[torn..torn + RECORD_BYTES].fill(0);
+        assert_eq!(parse(&bytes).unwrap().records, all[..1]);
+    }
+
+    #[test]
+    fn stretches_that_are_empty_or_inverted_or_beyond_the_end_are_not_valid() {
+        for (len, range) in [
+            (Some(10), 3..3),
+            (Some(10), Range { start: 4, end: 3 }),
+            (Some(10), 3..11),
+            (Some(0), 0..1),
+            (None, MAX_OFFSET..MAX_OFFSET + 1),
+            (None, 0..u64::MAX),
+        ] {
+            let header = Header { len, ..Header::default() };
+            let parsed = parse(&encode(&header, &[record(range.clone())])).unwrap();
+            assert_eq!(parsed.records, [], "{range:?} of {len:?}");
+        }
+        for (len, range) in [(Some(10), 3..10), (Some(MAX_OFFSET), 0..MAX_OFFSET), (None, MAX_OFFSET - 1..MAX_OFFSET)] {
+            let header = Header { len, ..Header::default() };
+            let all = [record(range)];
+            assert_eq!(parse(&encode(&header, &all)).unwrap().records, all);
+        }
+    }
+
+    #[test]
+    fn a_header_that_lies_is_damaged_even_if_its_checksum_is_right() {
+        assert_eq!(parse(&hostile_header(|_| ())).unwrap().header, header());
+        let hostile: [(usize, &[u8]); 8] = [
+            (12, &[0; 4]),
+            (12, &[0xff; 4]),
+            (28, &[0xff; 4]),
+            (28, &1025_u32.to_le_bytes()),
+            (28, &[0; 4]),
+            (16, &(MAX_OFFSET + 1).to_le_bytes()),
+            (16, &(u64::MAX - 1).to_le_bytes()),
+            (24, &2_u32.to_le_bytes()),
+        ];
+        for (at, lie) in hostile {
+            let bytes = hostile_header(|bytes| bytes[at..at + lie.len()].copy_from_slice(lie));
+            assert_eq!(parse(&bytes), Err(IndexProblem::Damaged), "{lie:?} at {at}");
+        }
+        // A tag of every byte that is there, and of one more, with a length of the header that agrees.
+        for tag_len in [13_u32, 14, 1024] {
+            let bytes = hostile_header(|bytes| {
+                bytes[12..16].copy_from_slice(&(HEADER_MIN + tag_len).to_le_bytes());
+                bytes[28..32].copy_from_slice(&tag_len.to_le_bytes());
+            });
+            assert_eq!(parse(&bytes), Err(IndexProblem::Damaged), "a tag of {tag_len}");
+        }
+    }
+
+    #[test]
+    fn another_version_and_another_kind_of_file_are_called_so() {
+        let bytes = hostile_header(|bytes| bytes[8] = 2);
+        assert_eq!(parse(&bytes), Err(IndexProblem::Version { found: 2, known: 1 }));
+        for other in [&b"ID3\x04"[..], b"rlayindy\x01\0\0\0", &[0; 4096]] {
+            assert_eq!(parse(other), Err(IndexProblem::NotAnIndex));
+        }
+    }
+
+    #[test]
+    fn the_next_record_follows_the_last_valid_one() {
+        let folder = Folder::new("torn");
+        let path = folder.index();
+        let all = records(4);
+        let whole = encode(&header(), &all[..3]);
+        for torn in 1..=RECORD_BYTES {
+            // Torn in the last record; at 24 it is gone altogether, and two of zeros are in its place.
+            let mut bytes = whole[..whole.len() - torn].to_vec();
+            if torn == RECORD_BYTES {
+                bytes.extend([0; 2 * RECORD_BYTES]);
+            }
+            fs::write(&path, bytes).unwrap();
+            let (mut index, parsed) = reopen(&path);
+            assert_eq!(parsed.records, all[..2]);
+            assert_eq!(fs::metadata(&path).unwrap().len(), parsed.valid_bytes, "the tail is cut off");
+            index.append(&all[3..]).unwrap();
+            assert_eq!(reopen(&path).1.records, [&all[..2], &all[3..]].concat());
+        }
+    }
+
+    #[test]
+    fn a_problem_leaves_the_file_as_it_is() {
+        let folder = Folder::new("problem");
+        let path = folder.index();
+        assert_eq!(Index::open(&path).unwrap().unwrap_err(), IndexProblem::Missing);
+        assert!(!path.exists());
+        for (bytes, problem) in [
+            (Vec::new(), IndexProblem::Damaged),
+            (b"a song".to_vec(), IndexProblem::NotAnIndex),
+            (hostile_header(|bytes| bytes[8] = 7), IndexProblem::Version { found: 7, known: 1 }),
+            (header().encode().0[..20].to_vec(), IndexProblem::Damaged),
+        ] {
+            fs::write(&path, &bytes).unwrap();
+            assert_eq!(Index::open(&path).unwrap().unwrap_err(), problem);
+            assert_eq!(fs::read(&path).unwrap(), bytes);
+        }
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert_eq!(Index::open(&path).unwrap().unwrap_err(), IndexProblem::NotAnIndex);
+        assert_eq!(Index::create(&path, &header()).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_symbolic_link_is_not_followed() {
+        let folder = Folder::new("link");
+        let target = folder.0.join("precious");
+        let whole = encode(&header(), &records(2));
+        fs::write(&target, &whole).unwrap();
+        std::os::unix::fs::symlink(&target, folder.index()).unwrap();
+        assert_eq!(Index::open(&folder.index()).unwrap().unwrap_err(), IndexProblem::NotAnIndex);
+        assert_eq!(Index::create(&folder.index(), &header()).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(fs::read(&target).unwrap(), whole);
+    }
+
+    #[test]
+    fn an_index_is_never_larger_than_what_is_read() {
+        let folder = Folder::new("large");
+        let path = folder.index();
+        let mut index = Index::create(&path, &header()).unwrap();
+        index.records = (INDEX_MAX_BYTES - index.end()) / RECORD_BYTES as u64;
+        assert_eq!(index.append(&records(1)).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        index.records = 0;
+        index.append(&records(1)).unwrap();
+        // All that is behind the records is a hole: it takes no room.
+        index.file.set_len(INDEX_MAX_BYTES + 1).unwrap();
+        assert_eq!(Index::open(&path).unwrap().unwrap_err(), IndexProblem::NotAnIndex);
+    }
+
+    #[test]
+    fn what_a_parser_would_not_take_is_not_written() {
+        let folder = Folder::new("refused");
+        let path = folder.index();
+        for header in [
+            Header { tag: vec![0; TAG_MAX + 1], ..Header::default() },
+            Header { len: Some(MAX_OFFSET + 1), ..Header::default() },
+        ] {
+            assert_eq!(Index::create(&path, &header).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+            assert!(!path.exists());
+        }
+        let largest = Header { tag: vec![7; TAG_MAX], len: Some(MAX_OFFSET), generation: true };
+        drop(Index::create(&path, &largest).unwrap());
+        assert_eq!(reopen(&path).1.header, largest);
+
+        let mut index = Index::create(&path, &header()).unwrap();
+        for range in [5..5, Range { start: 5, end: 4 }, 99_999..100_001] {
+            assert_eq!(index.append(&[record(0..1), record(range)]).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        }
+        index.append(&[record(99_999..100_000)]).unwrap();
+        assert_eq!(reopen(&path).1.records, [record(99_999..100_000)]);
+    }
+
+    /// A device that fills up in the middle of a write: a file in memory that is sealed against growth.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_write_that_fails_half_way_leaves_what_was_there_and_nothing_more() {
+        use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+        let full = 64 << 10;
+        let all = records(50);
+        let mut file = File::from(memfd_create("index", MemfdFlags::ALLOW_SEALING).unwrap());
+        let head = Header::default();
+        let (bytes, header_crc) = head.encode();
+        file.write_all(&bytes).unwrap();
+        file.set_len(full).unwrap();
+        fcntl_add_seals(&file, SealFlags::GROW).unwrap();
+        let header_bytes = bytes.len() as u64;
+        let mut index = Index { file, header_bytes, header_crc, limit: head.limit(), records: 0, torn: false };
+        index.append(&all).unwrap();
+
+        index.append(&records(full / RECORD_BYTES as u64)).unwrap_err();
+        assert!(!index.torn);
+        assert_eq!(index.records, 50);
+        let mut left = Vec::new();
+        index.file.rewind().unwrap();
+        index.file.read_to_end(&mut left).unwrap();
+        assert_eq!(left, encode(&head, &all), "the write got as far as {full} bytes, and was taken back");
+    }
+
+    #[test]
+    fn what_could_not_be_cut_off_is_cut_off_before_the_next_append() {
+        let folder = Folder::new("stuck");
+        let path = folder.index();
+        let all = records(3);
+        let mut index = Index::create(&path, &header()).unwrap();
+        index.append(&all[..1]).unwrap();
+        // A file that is open for reading only takes no bytes and cannot be cut.
+        let good = std::mem::replace(&mut index.file, File::open(&path).unwrap());
+        index.append(&all[1..]).unwrap_err();
+        index.append(&all[1..]).unwrap_err();
+        index.file = good;
+        // What a failed append may have left: whole records, and one that is not.
+        let crc = index.header_crc;
+        let mut left = [all[1].encode(crc, 1), all[2].encode(crc, 2), all[2].encode(crc, 3)].concat();
+        left.truncate(60);
+        let end = index.end();
+        (&index.file).seek(SeekFrom::Start(end)).unwrap();
+        (&index.file).write_all(&left).unwrap();
+
+        index.append(&all[2..]).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), encode(&header(), &[all[0].clone(), all[2].clone()]));
+    }
+
+    #[test]
+    fn a_problem_says_what_it_means() {
+        for problem in [
+            IndexProblem::Missing,
+            IndexProblem::NotAnIndex,
+            IndexProblem::Version { found: 2, known: 1 },
+            IndexProblem::Damaged,
+            IndexProblem::TagDiffers,
+            IndexProblem::BaseMissing,
+        ] {
+            assert!(problem.to_string().ends_with("fetched again"), "{problem}");
+        }
+        let differs = IndexProblem::LengthDiffers { found: None, given: Some(3) };
+        assert_eq!(
+            differs.to_string(),
+            "the unfinished file is one of unknown length, and the one wanted is one of 3 bytes; \
+             the data are fetched again"
+        );
+    }
+
+    prop_compose! {
+        fn any_header()(
+            len in prop::option::of(0..=MAX_OFFSET),
+            tag in prop::collection::vec(any::<u8>(), 0..100),
+            generation in any::<bool>(),
+        ) -> Header {
+            Header { len, tag, generation }
+        }
+    }
+
+    /// Records that an index with such a header can hold; none if it is of no bytes.
+    fn any_records(header: &Header) -> BoxedStrategy<Vec<Record>> {
+        let limit = header.limit();
+        if limit == 0 {
+            return Just(Vec::new()).boxed();
+        }
+        let one = (0..limit, 0..limit, any::<u32>())
+            .prop_map(|(a, b, data_crc)| Record { range: a.min(b)..a.max(b) + 1, data_crc });
+        prop::collection::vec(one, 0..20).boxed()
+    }
+
+    fn any_index() -> impl Strategy<Value = (Header, Vec<Record>)> {
+        any_header().prop_flat_map(|header| (Just(header.clone()), any_records(&header)))
+    }
+
+    proptest! {
+        #[test]
+        fn any_index_reads_back_as_it_was_written((header, records) in any_index()) {
+            let bytes = encode(&header, &records);
+            prop_assert_eq!(parse(&bytes), Ok(Parsed { header, records, valid_bytes: bytes.len() as u64 }));
+        }
+
+        /// Whatever a crash makes of the unsynced tail, what was synced is read, and then nothing or true records.
+        #[test]
+        fn whatever_happens_to_the_tail_what_was_synced_is_read(
+            (header, records) in any_index(),
+            synced in any::<prop::sample::Index>(),
+            kept in any::<prop::sample::Index>(),
+            damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+            junk in prop::collection::vec(any::<u8>(), 0..60),
+        ) {
+            let bytes = encode(&header, &records);
+            let synced = synced.index(records.len() + 1);
+            let floor = bytes.len() - (records.len() - synced) * RECORD_BYTES;
+            let kept = floor + kept.index(bytes.len() - floor + 1);
+            let mut tail = bytes[floor..kept].to_vec();
+            for (at, byte) in damage {
+                if !tail.is_empty() {
+                    let at = at.index(tail.len());
+                    tail[at] = byte;
+                }
+            }
+            let crashed = [&bytes[..floor], &tail, &junk].concat();
+            let parsed = parse(&crashed).unwrap();
+            prop_assert!(parsed.records.len() >= synced);
+            prop_assert!(records.starts_with(&parsed.records));
+            prop_assert_eq!(encode(&parsed.header, &parsed.records), &crashed[..parsed.valid_bytes as usize]);
+        }
+
+        #[test]
+        fn any_bytes_are_an_index_or_a_problem(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(parse(&bytes).is_err());
+            let _ = parse(&[&header().encode().0, &bytes[..]].concat()).unwrap();
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! One generation of a store that keeps everything: its bytes, and which of them are there.
+//!
+//! Bytes that were written in a generation are never replaced in it, so a copy needs no second look: what coverage says
+//! is there, is there, and stays as it is.
+//!
+//! A generation that follows a committed one starts with all its bytes, without a copy: it reads them from the segments
+//! of the one before, until it has written them anew. Neither are ever replaced in place, so readers of the old
+//! generation keep it, and readers of the new one see either the old bytes or the new.
+
+use crate::{coverage::Coverage, segments::Segments};
+use std::{io, ops::Range, sync::Arc};
+
+/// One generation.
+#[derive(Debug)]
+pub struct Store {
+    segments: Arc<Segments>,
+    coverage: Coverage,
+    /// Where the bytes below `coverage.inherited()` are until they are written anew.
+    before: Option<Arc<Segments>>,
+}
+
+/// What a read makes of bytes that only coverage's mutex tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strays {
+    /// They count as missing: for a real-time thread.
+    Missing,
+    /// They count; a short lock if it comes to that.
+    Lock,
+}
+
+impl Store {
+    pub fn new(segments: Segments, coverage: Coverage) -> Self {
+        Self { segments: Arc::new(segments), coverage, before: None }
+    }
+
+    /// A store that is complete from the start: `len` bytes, all of which `segments` have.
+    pub fn whole(segments: Segments, len: u64) -> Self {
+        Self { segments: Arc::new(segments), coverage: Coverage::inheriting(len), before: None }
+    }
+
+    /// This store once it is complete with `len` bytes, without what it took from the generation before.
+    pub fn settled(&self, len: u64) -> Self {
+        Self { segments: self.segments.clone(), coverage: Coverage::inheriting(len), before: None }
+    }
+
+    /// Whether bytes of the generation before may be read from its segments.
+    pub fn is_rewrite(&self) -> bool {
+        self.before.is_some()
+    }
+
+    /// The generation after this one, which is complete and has `len` bytes: they are there, and are written anew into
+    /// `segments`.
+    pub fn rewrite(&self, len: u64, segments: Segments) -> Self {
+        let before = Some(self.segments.clone());
+        Self { segments: Arc::new(segments), coverage: Coverage::inheriting(len), before }
+    }
+
+    /// The generation after this one, which was given up: it goes on with the same bytes. Readers of this one see no
+    /// more than there is now.
+    pub fn resume(&self) -> Self {
+        let coverage = match self.coverage.inherited() {
+            0 => Coverage::from_ranges(&self.coverage.available()),
+            len => {
+                let coverage = Coverage::inheriting(len);
+                let written = self.coverage.written_in(&(0..u64::MAX));
+                written.iter().for_each(|range| coverage.insert(range.clone()));
+                coverage
+            }
+        };
+        Self { segments: self.segments.clone(), coverage, before: self.before.clone() }
+    }
+
+    #[inline]
+    pub fn coverage(&self) -> &Coverage {
+        &self.coverage
+    }
+
+    #[inline]
+    pub fn segments(&self) -> &Segments {
+        &self.segments
+    }
+
+    /// Copies out what there is from `offset` on, without a gap, and says how many bytes that are.
+    ///
+    /// # Real-time
+    /// Wait-free with [`Strays::Missing`], but for a generation that rewrites another: that takes a short lock.
+    #[inline]
+    pub fn read(&self, offset: u64, buf: &mut [u8], strays: Strays) -> usize {
+        if let Some(before) = &self.before {
+            return self.read_either(before, offset, buf);
+        }
+        let wanted = buf.len() as u64;
+        let there = match strays {
+            Strays::Missing => self.coverage.run_now(offset, wanted),
+            Strays::Lock => self.coverage.run(offset, wanted),
+        } as usize;
+        self.segments.read(offset, &mut buf[..there]);
+        there
+    }
+
+    /// As `read`, piece by piece from the generation that has it. An old byte that is replaced while it is copied is
+    /// still an old byte: nobody writes there.
+    #[cold]
+    fn read_either(&self, before: &Segments, offset: u64, buf: &mut [u8]) -> usize {
+        let mut done = 0;
+        while done < buf.len() {
+            let (at, rest) = (offset + done as u64, &mut buf[done..]);
+            let written = self.coverage.written_run(at, rest.len() as u64);
+            let len = if written > 0 {
+                self.segments.read(at, &mut rest[..written as usize]);
+                written
+            } else {
+                let inherited = at..self.coverage.inherited().min(at + rest.len() as u64);
+                match self.coverage.next_unwritten(&inherited) {
+                    Some(old) if old.start == at => {
+                        let len = old.end - at;
+                        before.read(at, &mut rest[..len as usize]);
+                        len
+                    }
+                    // Written in this very moment.
+                    Some(_) => continue,
+                    None if inherited.is_empty() => break,
+                    None => continue,
+                }
+            };
+            done += len as usize;
+        }
+        done
+    }
+
+    /// Copies out bytes of a complete store, which has them all in its own segments.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel, if the memory is resident.
+    #[inline]
+    pub fn read_complete(&self, offset: u64, buf: &mut [u8]) {
+        self.segments.read(offset, buf);
+    }
+
+    /// Copies `data` in, where nothing was written in this generation and the segments are mapped, and publishes it.
+    #[inline]
+    pub fn write(&self, offset: u64, data: &[u8]) {
+        self.segments.write(offset, data);
+        self.coverage.insert(offset..offset + data.len() as u64);
+    }
+
+    /// Writes what is still missing of the generation before, up to `end`, so that this one has all its bytes itself.
+    /// `reserve` makes room first.
+    pub fn complete<E>(&self, end: u64, mut reserve: impl FnMut(&Range<u64>) -> Result<(), E>) -> Result<(), E> {
+        let Some(before) = &self.before else { return Ok(()) };
+        let mut buf = vec![0; COPY_BYTES];
+        let mut rest = 0..end.min(self.coverage.inherited());
+        while let Some(gap) = self.coverage.next_unwritten(&rest) {
+            let piece = gap.start..gap.end.min(gap.start + COPY_BYTES as u64);
+            reserve(&piece)?;
+            let buf = &mut buf[..(piece.end - piece.start) as usize];
+            before.read(piece.start, buf);
+            self.write(piece.start, buf);
+            rest.start = piece.end;
+        }
+        Ok(())
+    }
+
+    /// Hands the written bytes of `range` to `take` in order, piece by piece. They are there.
+    pub fn each_piece(&self, range: &Range<u64>, mut take: impl FnMut(&[u8])) {
+        let mut buf = vec![0; (range.end - range.start).min(COPY_BYTES as u64) as usize];
+        let mut offset = range.start;
+        while offset < range.end {
+            let len = (range.end - offset).min(COPY_BYTES as u64) as usize;
+            self.segments.read(offset, &mut buf[..len]);
+            take(&buf[..len]);
+            offset += len as u64;
+        }
+    }
+
+    /// Makes the bytes of `range`, which are there, durable.
+    pub fn sync(&self, range: &Range<u64>) -> io::Result<()> {
+        self.segments.sync(range)
+    }
+}
+
+const COPY_BYTES: usize = 64 << 10;

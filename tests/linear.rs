@@ -1,0 +1,189 @@
+//! The stores that keep everything, through the same handles as the ring.
+
+use roundelay::{
+    AnyDriver, CancelToken, Fetcher, MemDriver, MemOptions, MmapOptions, OnLap, OpenMode, OpenOptions, ReadError, Reader,
+    Resource, RingOptions, StorageError, WaitOutcome, open,
+};
+use std::{
+    io::{Read, Seek, SeekFrom, Write},
+    thread,
+    time::Duration,
+};
+
+#[path = "linear/scratch.rs"]
+mod scratch;
+use scratch::Scratch;
+
+fn pattern(range: std::ops::Range<u64>) -> Vec<u8> {
+    range.map(|at| (at ^ at >> 8 ^ at >> 16) as u8 ^ 0x5a).collect()
+}
+
+fn read_all<D: roundelay::DriverIo>(reader: &Reader<D>, from: u64, len: usize) -> Vec<u8> {
+    let mut back = vec![0; len];
+    let mut done = 0;
+    while done < len {
+        match reader.read_at(from + done as u64, &mut back[done..]).unwrap() {
+            0 => break,
+            n => done += n,
+        }
+    }
+    back.truncate(done);
+    back
+}
+
+/// What code above a driver does; it does not know which one is below.
+fn a_life<D: roundelay::DriverIo>(resource: &Resource<D>) {
+    let mut writer = resource.writer().unwrap();
+    let reader = resource.reader();
+    let mut buf = [0; 8];
+    assert_eq!(reader.try_read_at(0, &mut buf), Err(ReadError::NotYet));
+    writer.append(b"0123456789").unwrap();
+    assert_eq!(reader.try_read_at(2, &mut buf), Ok(8));
+    assert_eq!(&buf, b"23456789");
+    assert!(reader.contains_range(0..10) && !reader.contains_range(9..11));
+    let waiting = {
+        let reader = reader.clone();
+        thread::spawn(move || reader.wait_range(10..20))
+    };
+    writer.append(b"abcdefghij").unwrap();
+    assert_eq!(waiting.join().unwrap().unwrap(), WaitOutcome::Ready);
+    writer.commit(None).unwrap();
+    assert_eq!(reader.final_len(), Some(20));
+    assert_eq!(reader.try_read_at(20, &mut buf), Ok(0));
+    let mut text = String::new();
+    let mut cursor = resource.cursor(OnLap::Error);
+    cursor.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "0123456789abcdefghij");
+    assert_eq!(cursor.seek(SeekFrom::End(-5)).unwrap(), 15);
+    assert!(matches!(writer.append(b"x"), Err(StorageError::Committed)));
+}
+
+#[test]
+fn every_driver_lives_the_same_life_behind_the_same_handles() {
+    let scratch = Scratch::new();
+    a_life(&open(RingOptions::new(64)).unwrap());
+    a_life(&open(MemOptions::default()).unwrap());
+    a_life(&open(MmapOptions::new(scratch.path("whole"))).unwrap());
+    assert_eq!(scratch.read("whole"), b"0123456789abcdefghij");
+    for i in 0..3 {
+        let resource: Resource<AnyDriver> = match i {
+            0 => Resource::open_any(CancelToken::new(), RingOptions::new(64)),
+            1 => Resource::open_any(CancelToken::new(), MemOptions::default()),
+            _ => Resource::open_any(CancelToken::new(), MmapOptions::new(scratch.path("any"))),
+        }
+        .unwrap();
+        a_life(&resource);
+    }
+    assert_eq!(scratch.names(), ["any", "whole"]);
+}
+
+#[test]
+fn initial_data_are_committed_at_once() {
+    let resource = open(MemOptions::committed(pattern(0..100_000))).unwrap();
+    let reader = resource.reader();
+    assert_eq!(reader.final_len(), Some(100_000));
+    assert_eq!(read_all(&reader, 0, 200_000), pattern(0..100_000));
+    assert!(matches!(resource.writer(), Err(StorageError::Committed)));
+}
+
+#[test]
+fn a_capacity_is_an_error_and_the_resource_stays() {
+    let resource = open(MemOptions { capacity_bytes: Some(1000), ..MemOptions::default() }).unwrap();
+    let mut writer = resource.writer().unwrap();
+    writer.append(&[1; 1000]).unwrap();
+    assert!(matches!(writer.append(&[1]), Err(StorageError::CapacityExceeded { needed: 1001, capacity: 1000 })));
+    writer.commit(Some(1000)).unwrap();
+    assert!(matches!(
+        open(MemOptions { capacity_bytes: Some(3), ..MemOptions::committed(*b"four") }),
+        Err(StorageError::CapacityExceeded { needed: 4, capacity: 3 })
+    ));
+}
+
+fn fill<D: roundelay::DriverIo>(fetcher: &Fetcher<D>, threads: usize, max: u64, piece: usize) {
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            let fetcher = fetcher.clone();
+            scope.spawn(move || {
+                while let Some(mut claim) = fetcher.wait_claim(max).unwrap() {
+                    let data = pattern(claim.range().into());
+                    for piece in data.chunks(piece) {
+                        claim.write_all(piece).unwrap();
+                    }
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn several_connections_fill_a_resource_and_the_last_one_commits() {
+    const LEN: u64 = 3_000_001;
+    let scratch = Scratch::new();
+    let mem = open(MemOptions { len: Some(LEN), ..MemOptions::default() }).unwrap();
+    let mmap = open(MmapOptions { len: Some(LEN), ..MmapOptions::new(scratch.path("file")) }).unwrap();
+    let readers = thread::scope(|scope| {
+        let mem_reader = mem.reader();
+        let reading = scope.spawn(move || read_all(&mem_reader, 0, LEN as usize));
+        fill(&mem.writer().unwrap().into_fetcher(), 4, 70_001, 1000);
+        fill(&mmap.writer().unwrap().into_fetcher(), 4, 70_001, 1000);
+        reading.join().unwrap()
+    });
+    assert!(readers == pattern(0..LEN));
+    assert_eq!(mem.reader().final_len(), Some(LEN));
+    assert!(scratch.read("file") == pattern(0..LEN));
+    assert_eq!(scratch.names(), ["file"]);
+}
+
+#[test]
+fn what_was_flushed_is_there_after_the_writer_is_gone_and_the_rest_is_fetched() {
+    const LEN: u64 = 1 << 20;
+    let scratch = Scratch::new();
+    let options = || MmapOptions { len: Some(LEN), tag: b"v1".to_vec(), ..MmapOptions::new(scratch.path("f")) };
+    let resource = open(options()).unwrap();
+    let mut writer = resource.writer().unwrap();
+    writer.write_at(100_000, &pattern(100_000..200_000)).unwrap();
+    assert_eq!(resource.flush().unwrap(), 100_000);
+    assert_eq!(resource.flush().unwrap(), 0);
+    drop((writer, resource));
+    let resource = open(options()).unwrap();
+    assert_eq!(resource.leftover(), roundelay::Leftover::Resumed { bytes: 100_000, dropped: 0 });
+    let reader = resource.reader();
+    assert_eq!(reader.available().iter().cloned().collect::<Vec<_>>(), [100_000..200_000]);
+    assert_eq!(read_all(&reader, 100_000, 50_000), pattern(100_000..150_000));
+    fill(&resource.writer().unwrap().into_fetcher(), 2, 65_536, 4096);
+    assert!(scratch.read("f") == pattern(0..LEN));
+}
+
+#[test]
+fn a_write_to_a_committed_file_begins_a_generation_that_is_published_at_commit() {
+    let scratch = Scratch::new();
+    scratch.write("f", b"hello, old world");
+    let options = MmapOptions { mode: OpenMode::ReadWrite, ..MmapOptions::new(scratch.path("f")) };
+    let resource = open(options).unwrap();
+    let old = resource.reader();
+    let mut writer = resource.writer().unwrap();
+    writer.write_at(7, b"new").unwrap();
+    assert_eq!(scratch.read("f"), b"hello, old world");
+    let new = resource.reader();
+    assert_eq!(read_all(&new, 0, 16), b"hello, new world");
+    assert_eq!(read_all(&old, 0, 16), b"hello, old world");
+    writer.commit(None).unwrap();
+    assert_eq!(scratch.read("f"), b"hello, new world");
+    assert_eq!(read_all(&resource.reader(), 0, 16), b"hello, new world");
+    assert_eq!(read_all(&old, 0, 16), b"hello, old world");
+    // And once more, by the same writer, to another length.
+    writer.write_at(0, b"HELLO").unwrap();
+    writer.commit(Some(5)).unwrap();
+    assert_eq!(scratch.read("f"), b"HELLO");
+    assert_eq!(scratch.names(), ["f"]);
+}
+
+#[test]
+fn a_type_erased_reader_waits_like_any_other() {
+    let resource = Resource::<AnyDriver>::open_any(CancelToken::new(), MemOptions::default()).unwrap();
+    let reader = resource.reader();
+    assert_eq!(reader.wait_range_timeout(0..1, Duration::from_millis(1)).unwrap(), WaitOutcome::TimedOut);
+    let _: Resource<MemDriver> = open(MemOptions::default()).unwrap();
+    fn is_options<O: OpenOptions>(_: &O) {}
+    is_options(&MemOptions::default());
+}
