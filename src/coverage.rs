@@ -205,6 +205,16 @@ impl Coverage {
         coverage
     }
 
+    /// These are there from before, for a store that writes none of them again. What starts at 0 is inherited, which
+    /// takes no words, however much it is.
+    pub fn found(ranges: &RangeSet<u64>) -> Self {
+        let coverage = Self::inheriting(ranges.first().filter(|first| first.start == 0).map_or(0, |first| first.end));
+        for range in ranges.iter().filter(|range| range.start > 0) {
+            coverage.insert(range.clone());
+        }
+        coverage
+    }
+
     /// Below `len` all is there, from an earlier generation; it may be written once more in this one.
     pub fn inheriting(len: u64) -> Self {
         Self { leaves: Leaves::default(), inherited: Ceiling::new(len), slow: Mutex::new(Slow::default()) }

@@ -99,8 +99,10 @@ pub fn open<O: OpenOptions>(options: O) -> StorageResult<Resource<O::Driver>> {
 #[doc(hidden)]
 pub mod internals {
     pub use crate::{
+        coverage::{BLOCK, Coverage},
         gate::{GatePosition, Gates},
         lifecycle::{Life, Stage},
+        ready::ReadyQueue,
         sync::{Deadline, Futex},
         wait::{Interrupts, Look, Patience, SLOTS, WaitTable, Waited, WakeAll},
         window::Window,

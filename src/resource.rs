@@ -431,7 +431,7 @@ impl Kept {
     fn next_generation<D: DriverIo>(&self, driver: &D) -> Self {
         match (self, driver::kind(driver)) {
             (Self::Ours(_), Kind::Linear(linear)) => Self::Ours(linear.store()),
-            _ => Self::Theirs(Coverage::from_ranges(&self.coverage().available())),
+            _ => Self::Theirs(Coverage::found(&self.coverage().available())),
         }
     }
 }
@@ -452,7 +452,7 @@ impl<D: DriverIo> State<D> {
         let kept = match driver::kind(&*driver) {
             _ if window.is_some() => None,
             Kind::Linear(linear) => Some(Kept::Ours(linear.store())),
-            _ => Some(Kept::Theirs(Coverage::from_ranges(&found.available))),
+            _ => Some(Kept::Theirs(Coverage::found(&found.available))),
         };
         let coverage = kept.as_ref().map(Kept::coverage);
         let mut life = Life::active();

@@ -46,11 +46,15 @@ pub struct Live {
 
 /// The threads at the other ends.
 pub struct Others {
-    stop: Arc<AtomicBool>,
+    pub stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<bool>>,
 }
 
 impl Others {
+    pub fn add(&mut self, thread: JoinHandle<bool>) {
+        self.threads.push(thread);
+    }
+
     /// Whether all that they read was right.
     pub fn stop(self) -> bool {
         self.stop.store(true, Release);
@@ -173,7 +177,7 @@ fn check_run(tally: &mut Tally, frames: &[i32], first: Option<u64>) {
     tally.check(frames.chunks_exact(2).enumerate().all(|(i, pair)| pair == frame(first + i as u64, seek as u64)));
 }
 
-fn repeat<T: Send + 'static>(stop: &Arc<AtomicBool>, mut it: T, step: fn(&mut T, u64) -> bool) -> JoinHandle<bool> {
+pub fn repeat<T: Send + 'static>(stop: &Arc<AtomicBool>, mut it: T, step: fn(&mut T, u64) -> bool) -> JoinHandle<bool> {
     let stop = stop.clone();
     thread::spawn(move || {
         let mut right = true;

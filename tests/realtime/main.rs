@@ -10,6 +10,7 @@ mod live;
 mod net;
 mod pattern;
 mod rings;
+mod stores;
 mod tally;
 
 use net::{Counters, Nets, in_child};
@@ -31,12 +32,14 @@ struct Callback {
     interleaved: frames::Played,
     planar: frames::Played,
     live: live::Live,
+    stores: stores::Stores,
 }
 
 impl Callback {
     fn new() -> (Self, live::Others) {
         let followed = rings::Followed::new();
-        let (live, others) = live::Live::new(followed.reader.clone());
+        let (live, mut others) = live::Live::new(followed.reader.clone());
+        let stores = stores::Stores::new(&mut others);
         let callback = Self {
             followed,
             over: rings::Over::new(),
@@ -44,19 +47,21 @@ impl Callback {
             interleaved: frames::Played::new(false),
             planar: frames::Played::new(true),
             live,
+            stores,
         };
         (callback, others)
     }
 
     fn run(&mut self, times: u32) -> Tally {
         let mut tally = Tally::new();
-        for _ in 0..times {
+        for n in 0..times {
             self.followed.step(&mut tally);
             self.over.step(&mut tally);
             self.gated.step(&mut tally);
             self.interleaved.step(&mut tally);
             self.planar.step(&mut tally);
             self.live.step(&mut tally);
+            self.stores.step(&mut tally, n);
         }
         tally
     }
@@ -84,6 +89,7 @@ const BRANCHES: &[(Call, &[Branch])] = &[
     (LiveCursorSkipToLive, &[Whole, Skipped]),
     (LiveGate, &[Whole]),
     (LiveJump, &[Whole, Nothing]),
+    (StoreRead, &[Whole, Part, NotYet, Ended, Failed, Cancelled]),
 ];
 
 #[test]

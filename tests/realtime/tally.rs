@@ -26,6 +26,7 @@ pub enum Call {
     LiveCursorSkipToLive,
     LiveGate,
     LiveJump,
+    StoreRead,
 }
 
 /// How it ended.
@@ -58,7 +59,7 @@ pub enum Branch {
     Overlapping,
 }
 
-const CALLS: usize = Call::LiveJump as usize + 1;
+const CALLS: usize = Call::StoreRead as usize + 1;
 const BRANCHES: usize = Branch::Overlapping as usize + 1;
 
 #[derive(Clone, Copy)]
