@@ -351,6 +351,17 @@ impl Coverage {
         self.run_by(offset, max, self.inherited(), Sight::Words)
     }
 
+    /// Whether only the mutex tells if `offset`, which [`run_now`](Self::run_now) does not find, is there.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
+    pub fn may_be_stray(&self, offset: u64) -> bool {
+        match self.leaves.at(offset) {
+            Some(leaf) => leaf[word_index(offset)].extent().spilled(),
+            None => offset >= LIMIT,
+        }
+    }
+
     #[inline]
     fn run_by(&self, offset: u64, max: u64, inherited: u64, sight: Sight<'_>) -> u64 {
         let limit = offset.saturating_add(max);
@@ -394,15 +405,6 @@ impl Coverage {
     #[inline]
     pub fn written_run(&self, offset: u64, max: u64) -> u64 {
         self.run_by(offset, max, 0, Sight::Strays)
-    }
-
-    /// The same; bytes of strays count as missing.
-    ///
-    /// # Real-time
-    /// Wait-free. Never allocates, frees, locks or enters the kernel.
-    #[inline]
-    pub fn written_run_now(&self, offset: u64, max: u64) -> u64 {
-        self.run_by(offset, max, 0, Sight::Words)
     }
 
     /// The first stretch of `range` that was not written.

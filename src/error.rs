@@ -151,6 +151,17 @@ pub enum StorageError {
         source: io::Error,
     },
 
+    /// A complete file has another length than the one asked for. Nothing was changed.
+    #[error("{} has {found} bytes, and {wanted} were wanted", .path.display())]
+    LengthDiffers {
+        /// The file.
+        path: PathBuf,
+        /// How long it is.
+        found: u64,
+        /// How long it was to be.
+        wanted: u64,
+    },
+
     /// The file was opened to be read only. Nothing was changed.
     #[error("the file was opened to be read only")]
     ReadOnly,
@@ -306,6 +317,14 @@ pub enum InvalidOptions {
     /// The whole would end past the largest offset.
     #[error("a length of {0} bytes is past the largest stream offset")]
     LengthTooLarge(u64),
+    /// The bytes that a store is to start with are not as many as it is to have.
+    #[error("{initial} initial bytes for a store of {len}")]
+    InitialLength {
+        /// How many bytes were given.
+        initial: u64,
+        /// How long the store was to be.
+        len: u64,
+    },
     /// A tag longer than an index holds.
     #[error("a tag of {len} bytes; give at most {max}")]
     TagTooLong {

@@ -63,19 +63,21 @@ struct FetchSeat<D: DriverIo> {
     state: Arc<State<D>>,
     /// The gates that wait for the next writer.
     gates: Option<Gates>,
-    /// Held to commit, and for each write to a driver that takes one write at a time.
-    alone: Mutex<Alone>,
+    course: Mutex<Course>,
 }
 
+/// Never held while anybody else's code runs.
 #[derive(Default)]
-struct Alone {
-    /// Where the last claim ended that a reader waited for: unless somebody waits, it goes on from there.
-    focus: u64,
+struct Course {
+    /// Where the last claim ended: unless somebody waits elsewhere, the next one begins there.
+    next: u64,
+    /// Somebody commits.
+    committing: bool,
 }
 
 impl<D: DriverIo> Fetcher<D> {
     pub(crate) fn new(shared: Arc<Shared<D>>, state: Arc<State<D>>, gates: Gates) -> Self {
-        let seat = FetchSeat { shared, state, gates: Some(gates), alone: Mutex::default() };
+        let seat = FetchSeat { shared, state, gates: Some(gates), course: Mutex::default() };
         Self { seat: Arc::new(seat), interrupts: Interrupts::new() }
     }
 
@@ -171,8 +173,8 @@ enum Gap {
 }
 
 impl<D: DriverIo> FetchSeat<D> {
-    fn alone(&self) -> MutexGuard<'_, Alone> {
-        self.alone.lock().unwrap_or_else(PoisonError::into_inner)
+    fn course(&self) -> MutexGuard<'_, Course> {
+        self.course.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is there, and how long the whole will be.
@@ -207,15 +209,15 @@ impl<D: DriverIo> FetchSeat<D> {
     }
 
     fn claim(&self, coverage: &Coverage, len: u64, max: u64) -> Option<Span> {
-        let mut alone = self.alone();
+        let mut course = self.course();
         let nearest = self.state.waits.wanted().filter_map(|wanted| {
             let gap = coverage.next_gap(wanted, len)?;
             Some((gap.start - wanted, gap.start))
         });
         let wanted = nearest.min().map(|(_, start)| start);
-        let from = wanted.unwrap_or(alone.focus);
+        let from = wanted.unwrap_or(course.next);
         let range = coverage.claim(from, len, max).or_else(|| coverage.claim(0, len, max))?;
-        alone.focus = range.end;
+        course.next = range.end;
         Some(range.into())
     }
 
@@ -224,11 +226,11 @@ impl<D: DriverIo> FetchSeat<D> {
         if coverage.first_missing(&(0..len)).is_some() || coverage.claimed() > 0 {
             return Ok(());
         }
-        let _alone = self.alone();
-        if self.state.life.stage() == Stage::Active {
-            self.state.commit(Some(len))?;
-            self.shared.settle(&self.state);
+        if std::mem::replace(&mut self.course().committing, true) {
+            return Ok(());
         }
+        self.state.commit(Some(len))?;
+        self.shared.settle(&self.state);
         Ok(())
     }
 
@@ -236,10 +238,7 @@ impl<D: DriverIo> FetchSeat<D> {
         self.state.life.check_active()?;
         match self.state.linear() {
             Some(linear) => self.state.write_store(linear, offset, data, true),
-            None => {
-                let _alone = self.alone();
-                self.state.write_foreign(offset, data)
-            }
+            None => self.state.write_foreign(offset, data),
         }
     }
 
@@ -254,7 +253,8 @@ impl<D: DriverIo> FetchSeat<D> {
 impl<D: DriverIo> Drop for FetchSeat<D> {
     fn drop(&mut self) {
         if let Some(gates) = self.gates.take() {
-            self.shared.leave_undone(&self.state, gates);
+            let state = std::mem::replace(&mut self.state, self.shared.current());
+            self.shared.leave_undone(state, gates);
         }
     }
 }

@@ -52,7 +52,7 @@
 use crate::MAX_OFFSET;
 use std::{
     fmt,
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read, Seek, SeekFrom, Write},
     ops::Range,
     path::Path,
@@ -141,6 +141,9 @@ pub enum IndexProblem {
     /// The unfinished file came from a source with another tag: it has changed since, or is another one.
     #[error("the source has changed since the unfinished file was begun (its tag differs); the data are fetched again")]
     TagDiffers,
+    /// An unfinished file of another kind lay where the changes to a file are collected.
+    #[error("an unfinished file lay in the place of the changes to this one")]
+    InTheWay,
     /// The unfinished file holds the changes to a file that is not there any more.
     #[error("the unfinished file holds the changes to a file that is gone; the data are fetched again")]
     BaseMissing,
@@ -307,7 +310,8 @@ impl Index {
     ///
     /// # Errors
     /// `InvalidInput` if the header cannot be written (its tag or its length is too large), or if something else than
-    /// a plain file has that name; a symbolic link is not followed. Nothing was changed then. After any other error
+    /// a plain file has that name; a symbolic link is not followed. `WouldBlock` if somebody else has it open. Nothing was
+    /// changed then. After any other error
     /// what lies there is an empty index or a damaged one.
     pub fn create(path: &Path, header: &Header) -> io::Result<Self> {
         if !header.is_valid() {
@@ -316,6 +320,7 @@ impl Index {
         let Some(mut file) = open_plain(path, true)? else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "what lies in the place of the index is no file"));
         };
+        lock(&file)?;
         let (head, header_crc) = header.encode();
         file.set_len(0)?;
         file.write_all(&head)?;
@@ -327,8 +332,8 @@ impl Index {
     /// valid one.
     ///
     /// # Errors
-    /// The outer error is the medium's: whether there is a good index is not known. The inner one is the index's, which
-    /// is left as it is.
+    /// The outer error is the medium's: whether there is a good index is not known; `WouldBlock` if somebody else has it
+    /// open. The inner one is the index's, which is left as it is.
     pub fn open(path: &Path) -> io::Result<Result<(Self, Parsed), IndexProblem>> {
         let file = match open_plain(path, false) {
             Ok(Some(file)) => file,
@@ -336,6 +341,7 @@ impl Index {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Err(IndexProblem::Missing)),
             Err(error) => return Err(error),
         };
+        lock(&file)?;
         if file.metadata()?.len() > INDEX_MAX_BYTES {
             return Ok(Err(IndexProblem::NotAnIndex));
         }
@@ -358,6 +364,18 @@ impl Index {
             index.cut()?;
         }
         Ok(Ok((index, parsed)))
+    }
+
+    /// A new index at `path`, in place of this one, that lists only `records`. It is written beside it, at `scratch`, and
+    /// synced before it takes the place; whether it has it after a crash is decided by a sync of the folder.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create) and [`append`](Self::append); the old index is there then.
+    pub fn replace(self, path: &Path, scratch: &Path, header: &Header, records: &[Record]) -> io::Result<Self> {
+        let mut new = Self::create(scratch, header)?;
+        new.append(records)?;
+        fs::rename(scratch, path)?;
+        Ok(new)
     }
 
     /// Appends records of stretches whose bytes are synced, all in one write, and syncs them.
@@ -395,6 +413,16 @@ impl Index {
         Ok(())
     }
 
+    /// Whether this is the file that `path` names now: another may have removed it before we had the lock.
+    pub fn is_at(&self, path: &Path) -> bool {
+        same_file(&self.file, path).unwrap_or(false)
+    }
+
+    /// Lets others have it.
+    pub fn unlock(&self) {
+        let _ = self.file.unlock();
+    }
+
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.seek(SeekFrom::Start(self.end()))?;
         self.file.write_all(bytes)?;
@@ -411,6 +439,29 @@ impl Index {
     fn cut(&self) -> io::Result<()> {
         self.file.set_len(self.end())
     }
+}
+
+/// An index has one writer, and is read by it alone.
+fn lock(file: &File) -> io::Result<()> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Whether an open file is the one that has this name.
+#[cfg(unix)]
+pub fn same_file(file: &File, path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let (ours, named) = (file.metadata()?, fs::symlink_metadata(path)?);
+    Ok((ours.dev(), ours.ino()) == (named.dev(), named.ino()))
+}
+
+/// A file that is open cannot be renamed by others there.
+#[cfg(not(unix))]
+pub fn same_file(_: &File, _: &Path) -> io::Result<bool> {
+    Ok(true)
 }
 
 /// Opens what lies at `path` itself for reading and writing: not what a symbolic link there leads to. `None`: it is not

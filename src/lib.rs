@@ -1,5 +1,5 @@
 //! A lock-free ring-buffer streaming engine for audio: one side writes a byte stream, any number of others read it
-//! anywhere inside a bounded window.
+//! anywhere inside a bounded window, or, over a store that keeps everything, anywhere at all.
 //!
 //! ```text
 //!         evicted      │◀───────────── window: valid_window() ─────────────▶│   not there yet
@@ -9,7 +9,9 @@
 //!
 //! - [`Resource`] is the stream. It hands out one [`Writer`], and any number of [`Reader`]s (anywhere), [`Cursor`]s
 //!   (reading on, may be lapped) and [`Gate`]s (reading on, holding the writer back).
-//! - [`RingDriver`] keeps the last bytes in memory. A [`DriverIo`] of your own goes through the same resource.
+//! - [`RingDriver`] keeps the last bytes in memory. [`MemDriver`] and [`MmapDriver`], a file, keep all of them, written in
+//!   any order, by several connections at once if need be ([`Fetcher`]). A [`DriverIo`] of your own goes through the same
+//!   resource; code that reads does not know which it is, at compile time or at run time ([`AnyDriver`]).
 //! - [`pcm`] has typed frames for audio callbacks.
 //!
 //! # May I call this in the callback?
@@ -64,6 +66,25 @@ mod writer;
 
 pub use cancel::CancelToken;
 pub use cursor::{Cursor, OnLap};
+/// A driver made of expectations, by [`unimock`](https://docs.rs/unimock): for tests of what happens above a driver that
+/// fails.
+///
+/// What the test does not mention and has a default does what it does by default; any other call is a panic.
+///
+/// ```
+/// use roundelay::{CancelToken, DriverIoMock, DriverState, Resource, StorageError};
+/// use unimock::{MockFn, Unimock, matching};
+///
+/// let driver = Unimock::new((
+///     DriverIoMock::write_at.each_call(matching!(_, _, _)).answers(&|_, _offset, _data, _committed| Ok(())),
+///     DriverIoMock::commit.next_call(matching!(Some(3))).answers(&|_, _| Err(StorageError::other("the disk broke"))),
+/// ));
+/// let resource = Resource::from_driver(CancelToken::new(), driver, DriverState::default())?;
+/// let mut writer = resource.writer()?;
+/// writer.append(b"abc")?;
+/// assert_eq!(writer.commit(Some(3)).unwrap_err().to_string(), "the resource failed: the disk broke");
+/// # Ok::<(), StorageError>(())
+/// ```
 #[cfg(feature = "mock")]
 pub use driver::DriverIoMock;
 pub use driver::{

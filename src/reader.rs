@@ -52,6 +52,9 @@ impl<D: DriverIo> Reader<D> {
     /// # Errors
     /// [`ReadError::NotYet`]; [`Evicted`](ReadError::Evicted), and `buf` then holds no data;
     /// [`Failed`](ReadError::Failed) or [`Cancelled`](ReadError::Cancelled) if that is why the bytes are not there.
+    ///
+    /// Over a store that keeps everything, bytes that only a lock tells of count as not there yet: pieces of a block of
+    /// 4 KiB that do not touch what is there of it. The forms that may block read them.
     #[inline]
     pub fn try_read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize, ReadError> {
         self.look(offset, buf, Strays::Missing)

@@ -95,12 +95,14 @@ impl<D: DriverIo> Shared<D> {
 
     /// The writer is gone before the end, unless that has come: then nothing happens to the resource. What it wrote is
     /// made durable as far as that goes, for whoever goes on with it.
-    pub(crate) fn leave_undone(&self, state: &State<D>, gates: Gates) {
+    pub(crate) fn leave_undone(&self, state: Arc<State<D>>, gates: Gates) {
         state.fail(Arc::new(StorageError::WriterDropped));
         if let Some((_, linear)) = state.linear() {
             // Nobody is left to tell. What is not durable is missing at the next open.
             let _ = linear.flush();
         }
+        // Or it would be found in use, and not be freed.
+        drop(state);
         self.leave(gates);
     }
 
@@ -150,7 +152,6 @@ impl<D: DriverIo> Shared<D> {
         if let Some(settled) = state.settled() {
             self.succeed(settled);
         }
-        self.free_retired();
     }
 
     pub(crate) fn current(&self) -> Arc<State<D>> {
@@ -354,7 +355,7 @@ impl Resource<AnyDriver> {
 
 impl Resource<MmapDriver> {
     /// Makes durable what was written so far: its bytes are there at the next open, whatever happens. Returns how many
-    /// bytes that were; 0 for a committed store.
+    /// bytes that were; 0 for a committed store, and for a generation that follows one, which is all or nothing.
     ///
     /// From any thread, while others read and write.
     ///
@@ -368,10 +369,10 @@ impl Resource<MmapDriver> {
         self.shared.current().driver.flush()
     }
 
-    /// What was found in place of an unfinished file when the store was opened.
+    /// What was found in place of an unfinished file when the store was opened, or when it was written again.
     #[must_use]
     pub fn leftover(&self) -> Leftover {
-        self.shared.current().driver.leftover().clone()
+        self.shared.current().driver.leftover()
     }
 }
 
@@ -405,6 +406,8 @@ pub(crate) struct State<D: DriverIo> {
     unreadable: OnceLock<Arc<StorageError>>,
     /// What is there, of a driver that keeps everything; of a driver with a window, the window says so.
     kept: Option<Kept>,
+    /// Held for each write to a driver that is not ours.
+    writing: Mutex<()>,
     /// How long the whole will be, if the driver knew when it was opened.
     pub(crate) expected_len: Option<u64>,
     pub(crate) observer: Option<Arc<dyn AvailabilityObserver>>,
@@ -415,7 +418,7 @@ enum Kept {
     /// Of one of ours, with the bytes themselves.
     Ours(Arc<Store>),
     /// Of somebody else's.
-    Theirs(Coverage),
+    Theirs(Box<Coverage>),
 }
 
 impl Kept {
@@ -430,8 +433,8 @@ impl Kept {
     /// What the next generation of `driver` starts with.
     fn next_generation<D: DriverIo>(&self, driver: &D) -> Self {
         match (self, driver::kind(driver)) {
-            (Self::Ours(_), Kind::Linear(linear)) => Self::Ours(linear.store()),
-            _ => Self::Theirs(Coverage::found(&self.coverage().available())),
+            (Self::Ours(_), Kind::Linear(linear)) => Self::Ours(linear.store().0),
+            _ => Self::Theirs(Coverage::found(&self.coverage().available()).into()),
         }
     }
 }
@@ -447,12 +450,22 @@ pub(crate) struct Edge {
 }
 
 impl<D: DriverIo> State<D> {
-    fn new(driver: Arc<D>, found: DriverState, observer: Option<Arc<dyn AvailabilityObserver>>) -> StorageResult<Self> {
+    fn new(
+        driver: Arc<D>,
+        mut found: DriverState,
+        observer: Option<Arc<dyn AvailabilityObserver>>,
+    ) -> StorageResult<Self> {
         let window = driver.valid_window();
         let kept = match driver::kind(&*driver) {
             _ if window.is_some() => None,
-            Kind::Linear(linear) => Some(Kept::Ours(linear.store())),
-            _ => Some(Kept::Theirs(Coverage::found(&found.available))),
+            Kind::Linear(linear) => {
+                let (store, committed) = linear.store();
+                // Whatever the caller says: a read of a committed store looks no further.
+                found.is_committed = committed.is_some();
+                found.final_len = committed.or(found.final_len);
+                Some(Kept::Ours(store))
+            }
+            _ => Some(Kept::Theirs(Coverage::found(&found.available).into())),
         };
         let coverage = kept.as_ref().map(Kept::coverage);
         let mut life = Life::active();
@@ -489,6 +502,7 @@ impl<D: DriverIo> State<D> {
             next_from: AtomicU64::new(u64::MAX),
             unreadable: OnceLock::new(),
             kept,
+            writing: Mutex::new(()),
             expected_len,
             observer,
         }
@@ -667,6 +681,8 @@ impl<D: DriverIo> State<D> {
             return Ok(len);
         }
         match store.read(offset, buf, strays) {
+            // Not for us to see; whatever the stage says of missing bytes need not be true of it.
+            0 if strays == Strays::Missing && store.coverage().may_be_stray(offset) => Err(ReadError::NotYet),
             0 => out_of_bytes(stage, offset),
             n => Ok(n),
         }
@@ -989,11 +1005,7 @@ impl<D: DriverIo> State<D> {
                 }
             },
         )?;
-        linear.flush_if_due().map_err(|error| {
-            let reason = Arc::new(error);
-            self.fail(reason.clone());
-            StorageError::Failed(reason)
-        })
+        self.check_written(linear.flush_if_due())
     }
 
     /// Writes through a driver that is not ours, and publishes.
@@ -1005,7 +1017,12 @@ impl<D: DriverIo> State<D> {
                 let mut rest = offset..end;
                 while let Some(gap) = coverage.first_missing(&rest) {
                     let data = &data[(gap.start - offset) as usize..(gap.end - offset) as usize];
-                    self.driver_write(gap.start, data)?;
+                    let written = {
+                        // Fetchers come from several threads, and the driver is promised one at a time.
+                        let _alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+                        self.driver.write_at(gap.start, data, false)
+                    };
+                    self.check_written(written)?;
                     coverage.insert(gap.clone());
                     rest.start = gap.end;
                     self.publish_foreign(gap.clone(), &[gap], None);
@@ -1019,7 +1036,7 @@ impl<D: DriverIo> State<D> {
                 if data.is_empty() {
                     return Ok(());
                 }
-                self.driver_write(offset, data)?;
+                self.check_written(self.driver.write_at(offset, data, false))?;
                 let after = self.foreign_window();
                 let evicted = before.start..after.start.min(before.end);
                 let new =
@@ -1035,8 +1052,9 @@ impl<D: DriverIo> State<D> {
         self.driver.valid_window().unwrap_or(0..0)
     }
 
-    fn driver_write(&self, offset: u64, data: &[u8]) -> StorageResult<()> {
-        self.driver.write_at(offset, data, false).map_err(|error| {
+    /// A driver that did not write all fails the resource.
+    fn check_written(&self, written: StorageResult<()>) -> StorageResult<()> {
+        written.map_err(|error| {
             let reason = Arc::new(error);
             self.fail(reason.clone());
             StorageError::Failed(reason)

@@ -8,7 +8,7 @@
 //! generation keep it, and readers of the new one see either the old bytes or the new.
 
 use crate::{coverage::Coverage, segments::Segments};
-use std::{io, ops::Range, sync::Arc};
+use std::{convert::Infallible, io, ops::Range, sync::Arc};
 
 /// One generation.
 #[derive(Debug)]
@@ -110,7 +110,7 @@ impl Store {
                 self.segments.read(at, &mut rest[..written as usize]);
                 written
             } else {
-                let inherited = at..self.coverage.inherited().min(at + rest.len() as u64);
+                let inherited = at..self.coverage.inherited().min(at.saturating_add(rest.len() as u64));
                 match self.coverage.next_unwritten(&inherited) {
                     Some(old) if old.start == at => {
                         let len = old.end - at;
@@ -163,14 +163,23 @@ impl Store {
 
     /// Hands the written bytes of `range` to `take` in order, piece by piece. They are there.
     pub fn each_piece(&self, range: &Range<u64>, mut take: impl FnMut(&[u8])) {
+        let Ok(()) = self.try_each_piece(range, |piece| {
+            take(piece);
+            Ok::<(), Infallible>(())
+        });
+    }
+
+    /// The same, until `take` fails.
+    pub fn try_each_piece<E>(&self, range: &Range<u64>, mut take: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         let mut buf = vec![0; (range.end - range.start).min(COPY_BYTES as u64) as usize];
         let mut offset = range.start;
         while offset < range.end {
             let len = (range.end - offset).min(COPY_BYTES as u64) as usize;
             self.segments.read(offset, &mut buf[..len]);
-            take(&buf[..len]);
+            take(&buf[..len])?;
             offset += len as u64;
         }
+        Ok(())
     }
 
     /// Makes the bytes of `range`, which are there, durable.

@@ -194,6 +194,9 @@ impl<D: DriverIo> Writer<D> {
         match self.pen.put(&self.state, offset, data, wait) {
             Err(StorageError::Committed) if self.state.driver.rewrites() => {
                 self.state = self.shared.next_generation()?;
+                if let Publication::Silent { pace } = self.pen.publication {
+                    self.state.waits.go_silent(pace);
+                }
                 self.pen.put(&self.state, offset, data, wait)
             }
             put => put,
@@ -245,7 +248,14 @@ impl<D: DriverIo> Writer<D> {
     /// [`Cancelled`](StorageError::Cancelled) if it is that already.
     pub fn commit(&mut self, final_len: Option<u64>) -> StorageResult<()> {
         self.state.commit(final_len)?;
+        if self.state.coverage().is_some() {
+            // Bytes behind the end were dropped: a next generation goes on before them.
+            self.pen.position = self.state.live_edge();
+        }
         self.shared.settle(&self.state);
+        // What is settled does not hold the generation before any more.
+        self.state = self.shared.current();
+        self.shared.free_retired();
         Ok(())
     }
 
@@ -359,9 +369,10 @@ impl Pen {
     ) -> StorageResult<Put> {
         let silent = self.silent();
         state.write_store(linear, offset, data, !silent)?;
-        self.untold |= silent;
-        self.position = self.position.max(offset + data.len() as u64);
-        self.notified_to = self.position;
+        if !data.is_empty() {
+            self.untold |= silent;
+            self.position = self.position.max(offset + data.len() as u64);
+        }
         Ok(Put { written: data.len(), stopped: None })
     }
 
@@ -597,7 +608,8 @@ impl<D: DriverIo> Drop for Writer<D> {
         }
         let room = self.state.room.clone();
         let gates = std::mem::replace(&mut self.pen.gates, Gates::new(room));
-        self.shared.leave_undone(&self.state, gates);
+        let state = std::mem::replace(&mut self.state, self.shared.current());
+        self.shared.leave_undone(state, gates);
     }
 }
 

@@ -7,7 +7,7 @@ mod witness;
 use kinds::{Kind, OwnLinear};
 use roundelay::{
     AvailabilityObserver, CancelToken, Claim, DriverIo, DriverState, Fetcher, MemDriver, MemOptions, Resource,
-    ResourceStatus, RingOptions, StorageError, open,
+    ResourceStatus, RingOptions, StorageError, WaitOutcome, open,
 };
 use std::{
     ops::Range,
@@ -77,7 +77,7 @@ fn what_a_reader_waits_for_is_claimed_first_and_what_follows_it_next() {
         let second = claim(&fetcher, BLOCK);
         assert_eq!(span(&second), 52 * BLOCK..53 * BLOCK, "the nearest behind what is being fetched");
         first.append(&vec![0; 2 * BLOCK as usize]).unwrap();
-        waiting.wakes_with().unwrap();
+        assert_is!(waiting.wakes_with(), Ok(WaitOutcome::Ready));
         assert_eq!(span(&claim(&fetcher, BLOCK)), 53 * BLOCK..54 * BLOCK, "nobody waits, and the listener is there");
     });
 }
@@ -97,7 +97,7 @@ fn of_two_waiting_readers_both_are_served_before_anything_else() {
             claim.append(&vec![0; BLOCK as usize]).unwrap();
         }
         for reader in waiting {
-            reader.wakes_with().unwrap();
+            assert_is!(reader.wakes_with(), Ok(WaitOutcome::Ready));
         }
     });
 }

@@ -1,8 +1,8 @@
 //! The stores that keep everything, through the same handles as the ring.
 
 use roundelay::{
-    AnyDriver, CancelToken, Fetcher, MemDriver, MemOptions, MmapOptions, OnLap, OpenMode, OpenOptions, ReadError, Reader,
-    Resource, RingOptions, StorageError, WaitOutcome, open,
+    AnyDriver, CancelToken, Fetcher, MemDriver, MemOptions, MmapOptions, OnLap, OpenMode, OpenOptions, ReadError,
+    Reader, Resource, RingOptions, StorageError, WaitOutcome, open,
 };
 use std::{
     io::{Read, Seek, SeekFrom, Write},

@@ -8,8 +8,8 @@ use std::{ops::Range, sync::Arc};
 
 /// A driver whose bytes lie in a [`Store`]: readers go to the store itself, and the driver only sees to its growth.
 pub trait Linear: Send + Sync {
-    /// The generation that is being written, or was last.
-    fn store(&self) -> Arc<Store>;
+    /// The generation that is being written, or was last; and its length, once it is committed.
+    fn store(&self) -> (Arc<Store>, Option<u64>);
 
     /// Makes room for `range`, and maps it.
     ///

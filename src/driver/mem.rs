@@ -73,6 +73,9 @@ impl MemDriver {
     }
 
     fn reserve(&self, generation: &Generation, range: &Range<u64>) -> StorageResult<()> {
+        if generation.committed.is_some() {
+            return Err(StorageError::Committed);
+        }
         if let Some(len) = generation.len.filter(|&len| range.end > len) {
             return Err(StorageError::BeyondLength { end: range.end, len });
         }
@@ -96,6 +99,11 @@ impl Driver for MemDriver {
         let MemOptions { initial, capacity_bytes: capacity, len } = options;
         if let Some(len) = len.filter(|&len| len > MAX_OFFSET) {
             return Err(InvalidOptions::LengthTooLarge(len).into());
+        }
+        if let (Some(initial), Some(len)) = (initial.as_ref().map(|initial| initial.len() as u64), len)
+            && initial != len
+        {
+            return Err(InvalidOptions::InitialLength { initial, len }.into());
         }
         let needed = initial.as_ref().map_or(len.unwrap_or(0), |initial| initial.len() as u64);
         if let Some(capacity) = capacity.filter(|&capacity| needed > capacity) {
@@ -121,8 +129,9 @@ impl Driver for MemDriver {
 }
 
 impl Linear for MemDriver {
-    fn store(&self) -> Arc<Store> {
-        self.current().store.clone()
+    fn store(&self) -> (Arc<Store>, Option<u64>) {
+        let current = self.current();
+        (current.store.clone(), current.committed)
     }
 
     fn reserve(&self, range: &Range<u64>) -> StorageResult<()> {
@@ -172,7 +181,7 @@ impl DriverIo for MemDriver {
 
     fn write_at(&self, offset: u64, data: &[u8], committed: bool) -> StorageResult<()> {
         let current = self.current();
-        if committed || current.committed.is_some() {
+        if committed {
             return Err(StorageError::Committed);
         }
         linear::write_missing(&current.store, offset, data, |range| self.reserve(&current, range), |_| {})

@@ -19,7 +19,7 @@ use std::{
     io,
     ops::Range,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 /// What becomes of a file that is there already, and what may be written.
@@ -44,7 +44,8 @@ pub struct MmapOptions {
     pub path: PathBuf,
     /// What becomes of a file that is there already.
     pub mode: OpenMode,
-    /// How long the whole will be, if that is known. It is reserved on the disk at once, and a write beyond is an error.
+    /// How long the whole will be, if that is known. It is reserved on the disk at once, and a write beyond is an error;
+    /// so is a committed file of another length.
     pub len: Option<u64>,
     /// What tells one source from another, or from itself after a change: an ETag or the like, at most 1,024 bytes. An
     /// unfinished file with another tag is set aside; without a tag, any is gone on with.
@@ -75,8 +76,11 @@ impl OpenOptions for MmapOptions {
 /// - `NAME` and `NAME.part` both there: `NAME` wins, for it is complete, and `NAME.part` is left alone until somebody
 ///   writes. Only [`OpenMode::Replace`] goes on with `NAME.part` then.
 /// - The blocks are reserved before they are mapped: a full disk is an error of `open` or of a write.
+/// - Whatever cannot be gone on with is set aside, to `NAME.part.old` and `NAME.part.index.old`, and
+///   [`leftover`](Self::leftover) says so.
 /// - A generation after a commit (by [`Resource::reactivate`](crate::Resource::reactivate), or a write with
-///   [`OpenMode::ReadWrite`]) starts with all the bytes of `NAME`, and is a file of its own: readers of `NAME` keep it.
+///   [`OpenMode::ReadWrite`]) starts with all the bytes of `NAME`, and is a file of its own: readers of `NAME` keep it. It is
+///   all or nothing: after a crash it is gone, and `NAME` as it was.
 ///
 /// Nobody else may cut the files short while they are open: reading what is gone ends the process with a signal, as with
 /// any mapping.
@@ -93,7 +97,7 @@ pub struct MmapDriver {
     ready: ReadyQueue,
     /// Bytes written since the last flush. A count that decides only when to flush.
     unflushed: AtomicU64,
-    leftover: Leftover,
+    leftover: Mutex<Leftover>,
 }
 
 #[derive(Clone, Debug)]
@@ -112,15 +116,24 @@ enum Phase {
     Committed(u64),
 }
 
+impl Generation {
+    fn committed(&self) -> Option<u64> {
+        match self.phase {
+            Phase::Committed(len) => Some(len),
+            Phase::Written { .. } => None,
+        }
+    }
+}
+
 impl MmapDriver {
-    /// What was found in place of an unfinished file when the store was opened.
+    /// What was found in place of an unfinished file when the store was opened, or when it was written again.
     #[must_use]
-    pub fn leftover(&self) -> &Leftover {
-        &self.leftover
+    pub fn leftover(&self) -> Leftover {
+        self.leftover.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Makes durable what was written so far: its bytes are there at the next open, whatever happens. Returns how many
-    /// bytes that were.
+    /// bytes that were; 0 for a committed store, and for a generation that follows one, which is all or nothing.
     ///
     /// Call it from any thread. Others go on reading and writing meanwhile, unless they flush or commit themselves.
     ///
@@ -132,12 +145,12 @@ impl MmapDriver {
     }
 
     fn flush_written(&self) -> Result<u64, FlushError> {
-        let Generation { store, phase } = self.current().clone();
-        let Phase::Written { part, .. } = phase else { return Ok(0) };
+        // Held to the end: what the next generation writes is not to be taken for this one's.
+        let current = self.current();
+        let Phase::Written { part, .. } = &current.phase else { return Ok(0) };
         // Relaxed: see the field.
         self.unflushed.store(0, Relaxed);
-        let written = self.ready.take(|| store.coverage().written_in(&(0..u64::MAX)));
-        part.flush(&store, &written).inspect_err(|_| written.iter().for_each(|range| self.ready.push(range.clone())))
+        part.flush(&current.store, &self.ready)
     }
 
     fn current(&self) -> RwLockReadGuard<'_, Generation> {
@@ -156,7 +169,7 @@ impl MmapDriver {
             current: RwLock::new(generation),
             ready: ReadyQueue::new(),
             unflushed: AtomicU64::new(0),
-            leftover,
+            leftover: Mutex::new(leftover),
         }
     }
 
@@ -164,6 +177,9 @@ impl MmapDriver {
     fn open_committed(options: MmapOptions, file: File) -> StorageResult<(Self, DriverState)> {
         let path = &options.path;
         let len = file.metadata().map_err(|e| failed(path, "look at", e))?.len();
+        if let Some(wanted) = options.len.filter(|&wanted| wanted != len) {
+            return Err(StorageError::LengthDiffers { path: options.path, found: len, wanted });
+        }
         let segments = Segments::new(Medium::File { file, writable: false }, len);
         segments.map(&(0..len)).map_err(|e| failed(path, "map", e))?;
         let generation = Generation { store: Arc::new(Store::whole(segments, len)), phase: Phase::Committed(len) };
@@ -195,7 +211,9 @@ impl MmapDriver {
         Ok(match &before.phase {
             Phase::Written { .. } => Generation { store: Arc::new(before.store.resume()), ..before.clone() },
             &Phase::Committed(len) => {
-                let Opened { part, .. } = Part::open(&self.path, &Header { generation: true, ..Header::default() })?;
+                let wanted = Header { generation: true, ..Header::default() };
+                let Opened { part, leftover, .. } = Part::open(&self.path, &wanted)?;
+                *self.leftover.lock().unwrap_or_else(PoisonError::into_inner) = leftover;
                 let store = Arc::new(before.store.rewrite(len, segments(&part, None)?));
                 Generation { store, phase: Phase::Written { part: Arc::new(part), replaces: true } }
             }
@@ -207,7 +225,7 @@ fn segments(part: &Part, len: Option<u64>) -> StorageResult<Segments> {
     Ok(Segments::new(Medium::File { file: part.file()?, writable: true }, len.unwrap_or(MAX_OFFSET)))
 }
 
-/// The file of a store that is complete, if it is there.
+/// The file of a store that is complete, if it is there; it must be, to be read only.
 fn committed_file(options: &MmapOptions) -> StorageResult<Option<File>> {
     let path = &options.path;
     // Who only reads may come by a link. Who may write later would put a file in the link's place.
@@ -219,7 +237,11 @@ fn committed_file(options: &MmapOptions) -> StorageResult<Option<File>> {
     };
     match opened {
         Ok(file) => Ok(Some(file)),
-        Err(StorageError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(StorageError::File { source, .. })
+            if source.kind() == io::ErrorKind::NotFound && options.mode != OpenMode::ReadOnly =>
+        {
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }
@@ -238,19 +260,17 @@ impl Driver for MmapDriver {
             return Err(InvalidOptions::TagTooLong { len: options.tag.len(), max: TAG_MAX }.into());
         }
         // Also for `Replace`, which cannot take the place of a folder.
-        match (committed_file(&options)?, options.mode) {
-            (Some(file), OpenMode::Auto | OpenMode::ReadWrite | OpenMode::ReadOnly) => {
-                Self::open_committed(options, file)
-            }
-            (None, OpenMode::ReadOnly) => Err(failed(&options.path, "open", io::ErrorKind::NotFound.into())),
+        match committed_file(&options)? {
+            Some(file) if options.mode != OpenMode::Replace => Self::open_committed(options, file),
             _ => Self::open_part(options),
         }
     }
 }
 
 impl Linear for MmapDriver {
-    fn store(&self) -> Arc<Store> {
-        self.current().store.clone()
+    fn store(&self) -> (Arc<Store>, Option<u64>) {
+        let current = self.current();
+        (current.store.clone(), current.committed())
     }
 
     fn reserve(&self, range: &Range<u64>) -> StorageResult<()> {
@@ -260,6 +280,10 @@ impl Linear for MmapDriver {
     fn flush_if_due(&self) -> StorageResult<()> {
         // Relaxed: see the field.
         if self.flush_every.is_none_or(|every| self.unflushed.load(Relaxed) < every) {
+            return Ok(());
+        }
+        // One is enough: the others go on fetching.
+        if matches!(&self.current().phase, Phase::Written { part, .. } if part.is_flushing()) {
             return Ok(());
         }
         match self.flush_written() {
@@ -286,16 +310,16 @@ impl DriverIo for MmapDriver {
         let Phase::Written { part, replaces } = &current.phase else { return Err(StorageError::Committed) };
         let end = linear::commit_end(&current.store, final_len)?;
         current.store.complete(end, |range| reserve(&current, &self.path, range))?;
-        part.publish(&current.store, end, *replaces)?;
+        let synced = part.publish(&current.store, end, *replaces)?;
         *current = Generation { store: Arc::new(current.store.settled(end)), phase: Phase::Committed(end) };
-        Ok(())
+        synced
     }
 
     /// Puts the range in the queue of what is to be made durable. Wait-free but for a compare-and-swap loop.
     fn notify_write(&self, range: &Range<u64>) {
         self.ready.push(range.clone());
         // Relaxed: see the field.
-        self.unflushed.fetch_add(range.end - range.start, Relaxed);
+        self.unflushed.fetch_add(range.end.saturating_sub(range.start), Relaxed);
     }
 
     fn path(&self) -> Option<&Path> {
@@ -319,10 +343,7 @@ impl DriverIo for MmapDriver {
 
     fn storage_len(&self) -> u64 {
         let current = self.current();
-        match current.phase {
-            Phase::Committed(len) => len,
-            Phase::Written { .. } => current.store.coverage().end(),
-        }
+        current.committed().unwrap_or_else(|| current.store.coverage().end())
     }
 
     fn try_fast_check(&self, range: &Range<u64>) -> bool {
@@ -334,7 +355,7 @@ impl DriverIo for MmapDriver {
     }
 
     fn write_at(&self, offset: u64, data: &[u8], _committed: bool) -> StorageResult<()> {
-        let committed = matches!(self.current().phase, Phase::Committed(_));
+        let committed = self.current().committed().is_some();
         if committed {
             if self.mode == OpenMode::ReadOnly {
                 return Err(StorageError::ReadOnly);
@@ -343,7 +364,7 @@ impl DriverIo for MmapDriver {
                 return Err(StorageError::Committed);
             }
             let mut current = self.current_mut();
-            if let Phase::Committed(_) = current.phase {
+            if current.committed().is_some() {
                 *current = self.next(&current)?;
             }
         }

@@ -12,18 +12,20 @@
 
 use crate::{
     MAX_OFFSET, StorageError, StorageResult,
-    index::{Header, Index, IndexProblem, Parsed, Record},
+    index::{Header, Index, IndexProblem, Parsed, Record, same_file},
+    ready::ReadyQueue,
     store::Store,
     sync::{AtomicU64, Ordering::*},
 };
 use rangemap::RangeSet;
 use std::{
     ffi::OsString,
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
+    mem,
     ops::Range,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError, TryLockError},
 };
 
 /// What was found in place of an unfinished file when a store was opened.
@@ -56,6 +58,8 @@ pub struct Part {
     file: File,
     /// How long it will be, if that is known.
     len: Option<u64>,
+    /// Whether the next open goes on with it: not if it holds the changes to `name`.
+    resumable: bool,
     /// All bytes below are reserved.
     reserved_to: AtomicU64,
     reserved: Mutex<RangeSet<u64>>,
@@ -85,13 +89,20 @@ pub struct Opened {
 struct Paths {
     data: PathBuf,
     index: PathBuf,
+    /// An index that is to take the place of another.
+    new_index: PathBuf,
     /// The first bytes of a file that is committed shorter than what others may be reading of it.
     cut: PathBuf,
 }
 
 impl Paths {
     fn of(name: &Path) -> Self {
-        Self { data: beside(name, ".part"), index: beside(name, ".part.index"), cut: beside(name, ".part.cut") }
+        Self {
+            data: beside(name, ".part"),
+            index: beside(name, ".part.index"),
+            new_index: beside(name, ".part.index.new"),
+            cut: beside(name, ".part.cut"),
+        }
     }
 }
 
@@ -109,45 +120,84 @@ impl Part {
     /// [`StorageError::Locked`], [`NotAFile`](StorageError::NotAFile), [`DiskFull`](StorageError::DiskFull),
     /// [`File`](StorageError::File). What lay there is unharmed.
     pub fn open(name: &Path, wanted: &Header) -> StorageResult<Opened> {
-        let paths = Paths::of(name);
         let mut leftover = Leftover::None;
         loop {
+            let paths = Paths::of(name);
             let file = open_locked(&paths.data)?;
             let data_len = file.metadata().map_err(|e| failed(&paths.data, "look at", e))?.len();
-            let found = Index::open(&paths.index).map_err(|e| failed(&paths.index, "read", e))?;
-            let why = match found {
-                Ok((index, parsed)) => match unsuitable(&parsed.header, wanted) {
-                    None => return Self::resume(name, paths, file, data_len, index, parsed),
-                    // Pieces of a rewrite that was given up: nobody else can use them either.
-                    Some(_) if parsed.header.generation => {
-                        file.set_len(0).map_err(|e| failed(&paths.data, "empty", e))?;
-                        return Self::begin(name, paths, file, wanted, leftover);
+            let data = paths.data.clone();
+            match Self::take_up(name, paths, file, data_len, wanted, &mut leftover) {
+                Ok(Some(opened)) => return Ok(opened),
+                // From the start: the lock went with the file that was there.
+                Ok(None) => {}
+                Err(error) => {
+                    if data_len == 0 {
+                        // Most likely we have made it ourselves just now. We have the lock, and it is empty.
+                        let _ = fs::remove_file(data);
                     }
-                    Some(why) => why,
-                },
-                Err(IndexProblem::Missing) if data_len == 0 => return Self::begin(name, paths, file, wanted, leftover),
-                Err(why) => why,
-            };
-            set_aside(&paths.data)?;
-            set_aside(&paths.index)?;
-            leftover = Leftover::SetAside { why };
-            // The lock went with the old file. From the start, with a new one.
+                    return Err(error);
+                }
+            }
         }
+    }
+
+    /// Goes on with the locked `file`, or begins anew with it; or sets it aside, and `None`.
+    fn take_up(
+        name: &Path,
+        paths: Paths,
+        file: File,
+        data_len: u64,
+        wanted: &Header,
+        leftover: &mut Leftover,
+    ) -> StorageResult<Option<Opened>> {
+        let found = Index::open(&paths.index).map_err(|error| index_failed(&paths.index, "read", error))?;
+        let why = match found {
+            Ok((index, _)) if !index.is_at(&paths.index) => return Ok(None),
+            // An index without data is one that outlived them, and says nothing of those to come; and changes that
+            // were given up, nobody else can use.
+            Ok((index, parsed)) if data_len == 0 || parsed.header.generation => {
+                drop(index);
+                let dropped = total(&parsed.records.into_iter().map(|record| record.range).collect());
+                if !parsed.header.generation && dropped > 0 {
+                    *leftover = Leftover::Resumed { bytes: 0, dropped };
+                }
+                file.set_len(0).map_err(|e| failed(&paths.data, "empty", e))?;
+                return Self::begin(name, paths, file, wanted, mem::take(leftover)).map(Some);
+            }
+            Ok((index, parsed)) => match unsuitable(&parsed.header, wanted) {
+                None => return Self::resume(name, paths, file, data_len, index, parsed).map(Some),
+                Some(why) => why,
+            },
+            Err(IndexProblem::Missing) if data_len == 0 => {
+                return Self::begin(name, paths, file, wanted, mem::take(leftover)).map(Some);
+            }
+            Err(why) => why,
+        };
+        // The index first: while the data have their name, nobody else gets in.
+        set_aside(&paths.index)?;
+        if data_len == 0 {
+            return Self::begin(name, paths, file, wanted, mem::take(leftover)).map(Some);
+        }
+        set_aside(&paths.data)?;
+        *leftover = Leftover::SetAside { why };
+        Ok(None)
     }
 
     /// A new file. The index first: data without one are not ours.
     fn begin(name: &Path, paths: Paths, file: File, header: &Header, leftover: Leftover) -> StorageResult<Opened> {
-        let _ = fs::remove_file(&paths.cut);
-        let index = Index::create(&paths.index, header).map_err(|e| failed(&paths.index, "create", e))?;
-        sync_folder(name)?;
-        let part = Self::new(name, paths, file, header.len, index, RangeSet::new());
-        if let Some(len) = header.len {
-            let reserved = part.reserve(&(0..len));
-            if let Err(error) = reserved {
-                // What could not be reserved in full is no use to anybody, and in the way of others.
-                part.remove();
-                return Err(error);
+        let index = Index::create(&paths.index, header).map_err(|error| {
+            // Empty or half written: made by us just now.
+            if error.kind() != io::ErrorKind::InvalidInput && error.kind() != io::ErrorKind::WouldBlock {
+                let _ = fs::remove_file(&paths.index);
             }
+            index_failed(&paths.index, "create", error)
+        })?;
+        let part = Self::new(name, paths, file, header, index, RangeSet::new());
+        let ready = sync_folder(name).and_then(|()| part.reserve(&(0..header.len.unwrap_or(0))));
+        if let Err(error) = ready {
+            // What could not be reserved in full is no use to anybody, and in the way of others.
+            part.remove();
+            return Err(error);
         }
         Ok(Opened { part, len: header.len, available: RangeSet::new(), leftover })
     }
@@ -158,33 +208,46 @@ impl Part {
         paths: Paths,
         file: File,
         data_len: u64,
-        index: Index,
+        mut index: Index,
         parsed: Parsed,
     ) -> StorageResult<Opened> {
-        let (mut available, mut dropped) = (RangeSet::new(), RangeSet::new());
-        for Record { range, data_crc } in parsed.records {
-            let whole = range.end <= data_len;
-            if whole && checksum(&file, &range).map_err(|e| failed(&paths.data, "read", e))? == data_crc {
-                available.insert(range);
+        let (mut kept, mut dropped) = (Vec::new(), RangeSet::new());
+        for record in parsed.records {
+            let whole = record.range.end <= data_len;
+            let crc = || checksum(&file, &record.range).map_err(|e| failed(&paths.data, "read", e));
+            if whole && crc()? == record.data_crc {
+                kept.push(record);
             } else {
-                dropped.insert(range);
+                dropped.insert(record.range);
             }
         }
+        if !dropped.is_empty() {
+            // Or a stretch of zeros, say, would be believed next time, when the file has been reserved there.
+            index = index
+                .replace(&paths.index, &paths.new_index, &parsed.header, &kept)
+                .map_err(|e| failed(&paths.index, "replace", e))?;
+            sync_folder(name)?;
+        }
+        let available: RangeSet<u64> = kept.into_iter().map(|record| record.range).collect();
         available.iter().for_each(|range| dropped.remove(range.clone()));
         let (bytes, dropped) = (total(&available), total(&dropped));
         let leftover = if bytes + dropped > 0 { Leftover::Resumed { bytes, dropped } } else { Leftover::None };
         let len = parsed.header.len;
-        let part = Self::new(name, paths, file, len, index, available.clone());
+        let part = Self::new(name, paths, file, &parsed.header, index, available.clone());
         part.reserve(&(0..len.unwrap_or(data_len)))?;
         Ok(Opened { part, len, available, leftover })
     }
 
-    fn new(name: &Path, paths: Paths, file: File, len: Option<u64>, index: Index, available: RangeSet<u64>) -> Self {
+    fn new(name: &Path, paths: Paths, file: File, header: &Header, index: Index, available: RangeSet<u64>) -> Self {
+        // What a crash may have left of a commit.
+        let _ = fs::remove_file(&paths.cut);
+        let _ = fs::remove_file(&paths.new_index);
         Self {
             name: name.to_owned(),
             paths,
             file,
-            len,
+            len: header.len,
+            resumable: !header.generation,
             reserved_to: AtomicU64::new(0),
             // What is on the disk has its blocks.
             reserved: Mutex::new(available.clone()),
@@ -218,12 +281,15 @@ impl Part {
             return Err(StorageError::BeyondLength { end: range.end, len });
         }
         let mut reserved = lock(&self.reserved);
-        // A file of unknown length grows by an eighth of itself, so that it is rarely extended; without that, if the
-        // disk is nearly full.
-        let step = (range.end / 8).clamp(GROWTH_MIN, GROWTH_MAX);
-        let generous = range.start..range.end.saturating_add(step).min(self.len.unwrap_or(MAX_OFFSET));
-        match self.allocate(&mut reserved, &generous) {
-            Err(StorageError::DiskFull { .. }) => self.allocate(&mut reserved, range)?,
+        // Whole pages: blocks may be smaller, and a page with a block missing cannot be touched. And a file of unknown
+        // length grows by an eighth of itself, so that it is rarely extended; without that, if the disk is nearly full.
+        let pages = |end: u64| {
+            let end = end.checked_next_multiple_of(PAGES).unwrap_or(MAX_OFFSET).min(self.len.unwrap_or(MAX_OFFSET));
+            range.start / PAGES * PAGES..end
+        };
+        let step = (range.end / 8).clamp(PAGES, GROWTH_MAX);
+        match self.allocate(&mut reserved, &pages(range.end.saturating_add(step))) {
+            Err(StorageError::DiskFull { .. }) => self.allocate(&mut reserved, &pages(range.end))?,
             other => other?,
         }
         let to = reserved.first().filter(|first| first.start == 0).map_or(0, |first| first.end);
@@ -243,12 +309,31 @@ impl Part {
         Ok(())
     }
 
-    /// Makes what of `written` was written and is not durable yet durable, and says how many bytes that were.
+    /// Makes durable what was written, and says how many bytes of it were not.
     ///
     /// # Errors
     /// [`FlushError`]. The bytes stay written, and may or may not survive a crash.
-    pub fn flush(&self, store: &Store, written: &RangeSet<u64>) -> Result<u64, FlushError> {
+    pub fn flush(&self, store: &Store, ready: &ReadyQueue) -> Result<u64, FlushError> {
+        if !self.resumable {
+            // Whatever became durable now, the next open would not go on with it.
+            return Ok(0);
+        }
         let mut journal = lock(&self.journal);
+        // Taken under the lock: another flush, which finds the queue empty, waits here until this one is through.
+        let written = ready.take(|| store.coverage().written_in(&(0..u64::MAX)));
+        let flushed = self.flush_ranges(&mut journal, store, &written);
+        if flushed.is_err() {
+            written.iter().for_each(|range| ready.push(range.clone()));
+        }
+        flushed
+    }
+
+    /// `true` if somebody is at it already.
+    pub fn is_flushing(&self) -> bool {
+        matches!(self.journal.try_lock(), Err(TryLockError::WouldBlock))
+    }
+
+    fn flush_ranges(&self, journal: &mut Journal, store: &Store, written: &RangeSet<u64>) -> Result<u64, FlushError> {
         if journal.lost {
             return Err(FlushError::Data(self.lost()));
         }
@@ -288,43 +373,82 @@ impl Part {
         failed(&self.paths.data, "sync", io::Error::other("an earlier sync failed, and what it lost is not known"))
     }
 
-    /// Makes the first `len` bytes, which are all there, the file `name`.
+    /// Makes the first `len` bytes, which are all there, the file `name`. Nobody writes meanwhile.
     ///
     /// # Errors
-    /// [`StorageError::File`], [`StorageError::DiskFull`]. `name` is as it was, unless the sync of the folder failed.
-    pub fn publish(&self, store: &Store, len: u64, replace: bool) -> StorageResult<()> {
-        let journal = lock(&self.journal);
+    /// [`StorageError::File`], [`StorageError::DiskFull`]. The outer one: nothing is published, `name` is as it was, and
+    /// the file can be gone on with. The inner one: it is published, and may not be there after a power cut.
+    pub fn publish(&self, store: &Store, len: u64, replace: bool) -> StorageResult<StorageResult<()>> {
+        let mut journal = lock(&self.journal);
         if journal.lost {
             return Err(self.lost());
         }
         let data = &self.paths.data;
         if !cfg!(target_os = "linux") {
-            store.sync(&(0..len)).map_err(|e| failed(data, "sync", e))?;
+            self.sync_or_lose(&mut journal, || store.sync(&(0..len)))?;
         }
-        if store.coverage().end() > len {
-            // A reader may be copying what lies behind: its pages must not go.
-            self.cut(len)?;
-            rename(&self.paths.cut, &self.name, replace).map_err(|e| failed(&self.name, "publish", e))?;
-            let _ = fs::remove_file(data);
+        // A reader may be copying what lies behind: its pages must not go.
+        let cut = store.coverage().end() > len;
+        if cut {
+            self.cut(store, len)?;
         } else {
-            self.file.set_len(len).map_err(|e| failed(data, "truncate", e))?;
-            self.file.sync_all().map_err(|e| failed(data, "sync", e))?;
-            rename(data, &self.name, replace).map_err(|e| failed(&self.name, "publish", e))?;
+            self.shorten(len).map_err(|e| failed(data, "truncate", e))?;
+            self.sync_or_lose(&mut journal, || self.file.sync_all())?;
         }
+        if !self.has_its_name().map_err(|e| failed(&self.name, "publish", e))? {
+            // What has the name now is not ours to publish.
+            let why = io::Error::new(io::ErrorKind::NotFound, "its unfinished file was taken away");
+            return Err(failed(&self.name, "publish", why));
+        }
+        let whole = if cut { &self.paths.cut } else { data };
+        rename(whole, &self.name, replace).map_err(|error| {
+            if cut {
+                let _ = fs::remove_file(&self.paths.cut);
+            }
+            failed(&self.name, "publish", error)
+        })?;
+        // From here on it is published. The index goes last, still locked, so that nobody begins beside it; and only
+        // when the name is sure to stay.
         let synced = sync_folder(&self.name);
-        // NAME is there. What is left of the journal is of no use to anybody.
-        let _ = fs::remove_file(&self.paths.index);
+        if synced.is_ok() {
+            if journal.index.is_at(&self.paths.index) {
+                let _ = fs::remove_file(&self.paths.index);
+            }
+            if cut {
+                let _ = fs::remove_file(data);
+            }
+        }
         let _ = self.file.unlock();
-        drop(journal);
-        synced
+        journal.index.unlock();
+        Ok(synced)
     }
 
-    fn cut(&self, len: u64) -> StorageResult<()> {
+    fn sync_or_lose(&self, journal: &mut Journal, sync: impl FnOnce() -> io::Result<()>) -> StorageResult<()> {
+        sync().map_err(|error| {
+            // The system need not say so again, and what was lost is not known.
+            journal.lost = true;
+            failed(&self.paths.data, "sync", error)
+        })
+    }
+
+    /// Cuts off what is reserved behind `len`, and forgets that it was: if this generation goes on after all, it is
+    /// reserved anew.
+    fn shorten(&self, len: u64) -> io::Result<()> {
+        let mut reserved = lock(&self.reserved);
+        if len < u64::MAX {
+            reserved.remove(len..u64::MAX);
+        }
+        // [reserved] Release: pairs with the Acquire in `reserve`. Nobody writes now; whoever does later looks anew.
+        self.reserved_to.fetch_min(len, Release);
+        self.file.set_len(len)
+    }
+
+    fn cut(&self, store: &Store, len: u64) -> StorageResult<()> {
         let path = &self.paths.cut;
         let cut = || -> io::Result<()> {
-            let mut file = File::create(path)?;
-            let mut whole = File::open(&self.paths.data)?.take(len);
-            io::copy(&mut whole, &mut file)?;
+            let _ = fs::remove_file(path);
+            let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+            store.try_each_piece(&(0..len), |piece| file.write_all(piece))?;
             file.sync_all()
         };
         cut().map_err(|error| {
@@ -340,9 +464,17 @@ impl Part {
         }
     }
 
+    /// The data last: while they have their name, nobody else gets in.
     fn remove(&self) {
-        let _ = fs::remove_file(&self.paths.data);
-        let _ = fs::remove_file(&self.paths.index);
+        if self.has_its_name().unwrap_or(false) {
+            let _ = fs::remove_file(&self.paths.index);
+            let _ = fs::remove_file(&self.paths.data);
+        }
+    }
+
+    /// Whether nobody has taken the name away from the file, or given it to another.
+    fn has_its_name(&self) -> io::Result<bool> {
+        same_file(&self.file, &self.paths.data)
     }
 }
 
@@ -362,7 +494,9 @@ impl From<FlushError> for StorageError {
     }
 }
 
-const GROWTH_MIN: u64 = 64 << 10;
+/// As large as pages are anywhere.
+const PAGES: u64 = 64 << 10;
+
 const GROWTH_MAX: u64 = 64 << 20;
 
 /// So many stretches are synced one by one; more of them in one go.
@@ -383,8 +517,8 @@ fn gaps(set: &RangeSet<u64>, range: &Range<u64>) -> Vec<Range<u64>> {
 
 /// Why an unfinished file is not the one wanted.
 fn unsuitable(found: &Header, wanted: &Header) -> Option<IndexProblem> {
-    if found.generation || wanted.generation {
-        return Some(IndexProblem::BaseMissing);
+    if wanted.generation {
+        return Some(IndexProblem::InTheWay);
     }
     if !wanted.tag.is_empty() && wanted.tag != found.tag {
         return Some(IndexProblem::TagDiffers);
@@ -400,8 +534,8 @@ fn open_locked(path: &Path) -> StorageResult<File> {
         let file = open_file(path, true)?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(StorageError::Locked { path: path.to_owned() }),
-            Err(TryLockError::Error(error)) => return Err(failed(path, "lock", error)),
+            Err(fs::TryLockError::WouldBlock) => return Err(StorageError::Locked { path: path.to_owned() }),
+            Err(fs::TryLockError::Error(error)) => return Err(failed(path, "lock", error)),
         }
         match same_file(&file, path) {
             Ok(true) => return Ok(file),
@@ -410,19 +544,6 @@ fn open_locked(path: &Path) -> StorageResult<File> {
             Err(error) => return Err(failed(path, "look at", error)),
         }
     }
-}
-
-#[cfg(unix)]
-fn same_file(file: &File, path: &Path) -> io::Result<bool> {
-    use std::os::unix::fs::MetadataExt;
-    let (ours, named) = (file.metadata()?, fs::symlink_metadata(path)?);
-    Ok((ours.dev(), ours.ino()) == (named.dev(), named.ino()))
-}
-
-/// A file that is open cannot be renamed by others there.
-#[cfg(not(unix))]
-fn same_file(_: &File, _: &Path) -> io::Result<bool> {
-    Ok(true)
 }
 
 /// Opens the plain file at `path` itself, not what a link there leads to: for reading, or for both and made if missing.
@@ -470,6 +591,15 @@ pub fn failed(path: &Path, doing: &'static str, error: io::Error) -> StorageErro
             StorageError::DiskFull { path: path.to_owned(), bytes: 0 }
         }
         _ => StorageError::File { path: path.to_owned(), doing, source: error },
+    }
+}
+
+/// The error of something done to an index.
+fn index_failed(path: &Path, doing: &'static str, error: io::Error) -> StorageError {
+    match error.kind() {
+        // Somebody has just published the file before this one, and is about to remove its index.
+        io::ErrorKind::WouldBlock => StorageError::Locked { path: path.to_owned() },
+        _ => failed(path, doing, error),
     }
 }
 

@@ -1,11 +1,18 @@
-//! The three kinds of driver over which the contract holds: the crate's ring, and two that a user might write.
+//! The kinds of driver over which the contract holds: the crate's own, two that a user might write, and drivers chosen
+//! at run time.
 #![allow(dead_code)] // each test binary uses what it needs
 
+#[path = "../linear/scratch.rs"]
+mod scratch;
+
 use roundelay::{
-    AvailabilityObserver, CancelToken, Driver, DriverIo, DriverState, OpenOptions, Resource, RingDriver, RingOptions,
-    StorageError, StorageResult,
+    AnyDriver, AvailabilityObserver, CancelToken, Driver, DriverIo, DriverState, MemDriver, MemOptions, MmapDriver,
+    MmapOptions, OpenOptions, Resource, RingDriver, RingOptions, StorageError, StorageResult,
 };
+use scratch::Scratch;
 use std::{
+    cell::Cell,
+    marker::PhantomData,
     ops::Range,
     path::Path,
     sync::{Arc, Mutex, MutexGuard},
@@ -49,6 +56,48 @@ impl Kind for Ring {
     }
 }
 
+/// The crate's own store in memory.
+pub struct Mem;
+
+impl Kind for Mem {
+    type Driver = MemDriver;
+    const FORGETS: bool = false;
+
+    fn driver() -> MemDriver {
+        MemDriver::open(MemOptions::default()).expect("it is small").0
+    }
+}
+
+/// The crate's own store in a file.
+pub struct Mmap;
+
+impl Kind for Mmap {
+    type Driver = MmapDriver;
+    const FORGETS: bool = false;
+
+    /// In a folder that goes with the thread of the test.
+    fn driver() -> MmapDriver {
+        thread_local! {
+            static FOLDER: Scratch = Scratch::new();
+            static FILES: Cell<u32> = const { Cell::new(0) };
+        }
+        let name = FILES.replace(FILES.get() + 1).to_string();
+        MmapDriver::open(MmapOptions::new(FOLDER.with(|folder| folder.path(&name)))).expect("there is room for it").0
+    }
+}
+
+/// Another kind, chosen at run time.
+pub struct Any<K>(PhantomData<K>);
+
+impl<K: Kind> Kind for Any<K> {
+    type Driver = AnyDriver;
+    const FORGETS: bool = K::FORGETS;
+
+    fn driver() -> AnyDriver {
+        Box::new(K::driver())
+    }
+}
+
 /// A user's own store that keeps everything.
 pub struct OwnLinear;
 
@@ -77,14 +126,17 @@ impl Kind for OwnWindow {
 #[allow(unused_macros)] // as above
 macro_rules! over_every_kind {
     ($($claim:ident),* $(,)?) => {
-        mod ring {
-            $(#[test] fn $claim() { crate::threads::must_end(super::$claim::<crate::kinds::Ring>); })*
-        }
-        mod own_linear {
-            $(#[test] fn $claim() { crate::threads::must_end(super::$claim::<crate::kinds::OwnLinear>); })*
-        }
-        mod own_window {
-            $(#[test] fn $claim() { crate::threads::must_end(super::$claim::<crate::kinds::OwnWindow>); })*
+        crate::kinds::over_every_kind!(@ ring: crate::kinds::Ring, $($claim)*);
+        crate::kinds::over_every_kind!(@ mem: crate::kinds::Mem, $($claim)*);
+        crate::kinds::over_every_kind!(@ mmap: crate::kinds::Mmap, $($claim)*);
+        crate::kinds::over_every_kind!(@ any_ring: crate::kinds::Any<crate::kinds::Ring>, $($claim)*);
+        crate::kinds::over_every_kind!(@ any_mmap: crate::kinds::Any<crate::kinds::Mmap>, $($claim)*);
+        crate::kinds::over_every_kind!(@ own_linear: crate::kinds::OwnLinear, $($claim)*);
+        crate::kinds::over_every_kind!(@ own_window: crate::kinds::OwnWindow, $($claim)*);
+    };
+    (@ $name:ident: $kind:ty, $($claim:ident)*) => {
+        mod $name {
+            $(#[test] fn $claim() { crate::threads::must_end(super::$claim::<$kind>); })*
         }
     };
 }

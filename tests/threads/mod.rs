@@ -15,11 +15,16 @@ const HANG: Duration = Duration::from_secs(30);
 pub fn must_end<T: Send + 'static>(story: impl FnOnce() -> T + Send + 'static) -> T {
     let (done, ended) = mpsc::channel();
     let name = thread::current().name().unwrap_or("story").to_owned();
-    thread::Builder::new()
+    let thread = thread::Builder::new()
         .name(name)
         .spawn(move || done.send(catch_unwind(AssertUnwindSafe(story))))
         .expect("a thread can be started");
-    match ended.recv_timeout(HANG) {
+    let end = ended.recv_timeout(HANG);
+    if end.is_ok() {
+        // What the thread keeps for itself goes with it.
+        let _ = thread.join();
+    }
+    match end {
         Ok(Ok(value)) => value,
         Ok(Err(panic)) => resume_unwind(panic),
         Err(_) => panic!("it hangs: not ended after {HANG:?}"),

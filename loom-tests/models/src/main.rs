@@ -6,10 +6,12 @@
 compile_error!("without `--cfg loom` nothing would be explored; run these through loom-tests/runner");
 
 mod canary;
+mod coverage;
 mod driver;
 mod gate;
 mod lifecycle;
 mod pcm;
+mod ready;
 mod wait;
 mod window;
 
@@ -64,9 +66,19 @@ fn explore(preemptions: Preemptions, body: impl Fn() + Send + Sync + 'static) {
 
 fn main() -> ExitCode {
     let models = || {
-        [canary::MODELS, window::MODELS, wait::MODELS, gate::MODELS, lifecycle::MODELS, driver::MODELS, pcm::MODELS]
-            .into_iter()
-            .flatten()
+        [
+            canary::MODELS,
+            window::MODELS,
+            wait::MODELS,
+            gate::MODELS,
+            lifecycle::MODELS,
+            driver::MODELS,
+            pcm::MODELS,
+            coverage::MODELS,
+            ready::MODELS,
+        ]
+        .into_iter()
+        .flatten()
     };
     let name = |model: &Model| model.name.strip_prefix("models::").unwrap_or(model.name);
     match std::env::args().nth(1).as_deref() {

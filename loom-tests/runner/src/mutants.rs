@@ -1,10 +1,12 @@
 //! The mutants: the library with one ordering, one fence or one step weakened. A model must fail on each of them,
 //! else what was weakened is not needed, or the model that needs it is missing.
 
+mod coverage;
 mod driver;
 mod gate;
 mod lifecycle;
 mod pcm;
+mod ready;
 mod wait;
 mod window;
 
@@ -52,6 +54,15 @@ const fn edit(file: &'static str, within: &'static [&'static str], find: &'stati
 
 /// All mutants, with the numbers that switch them on.
 pub fn all() -> Vec<(u32, &'static Mutant)> {
-    let tables = [window::MUTANTS, wait::MUTANTS, gate::MUTANTS, lifecycle::MUTANTS, driver::MUTANTS, pcm::MUTANTS];
+    let tables = [
+        window::MUTANTS,
+        wait::MUTANTS,
+        gate::MUTANTS,
+        lifecycle::MUTANTS,
+        driver::MUTANTS,
+        pcm::MUTANTS,
+        coverage::MUTANTS,
+        ready::MUTANTS,
+    ];
     (1..).zip(tables.into_iter().flatten()).collect()
 }

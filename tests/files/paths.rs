@@ -1,0 +1,170 @@
+//! Paths that cannot be written to, and why, in words. Nothing hangs, nobody's file is touched.
+
+use crate::{assert_same, finish, in_words, options, pattern, read_all, refusal, scratch::Scratch, threads::must_end};
+use roundelay::{MmapOptions, OpenMode, open};
+use std::{
+    ffi::OsStr,
+    fs,
+    os::unix::{ffi::OsStrExt, fs::symlink},
+    process::Command,
+};
+
+const MODES: [OpenMode; 4] = [OpenMode::Auto, OpenMode::ReadWrite, OpenMode::ReadOnly, OpenMode::Replace];
+const WRITING: [OpenMode; 3] = [OpenMode::Auto, OpenMode::ReadWrite, OpenMode::Replace];
+const LINK: &str = "a symbolic link; give the path that it leads to";
+const NO_SUCH_FILE: &str = "No such file or directory (os error 2)";
+
+fn make_pipe(scratch: &Scratch, name: &str) {
+    assert!(Command::new("mkfifo").arg(scratch.path(name)).status().unwrap().success());
+}
+
+#[test]
+fn a_path_that_names_no_file_is_refused() {
+    for mode in MODES {
+        for path in ["", "/", ".", "..", "x/..", "/.."] {
+            let error = open(options(path, mode)).unwrap_err();
+            assert_eq!(error.to_string(), format!("{path} is no name of a file"));
+        }
+    }
+}
+
+#[test]
+fn a_folder_is_refused_at_either_name() {
+    let scratch = Scratch::new();
+    for name in ["f", "g.part"] {
+        fs::create_dir(scratch.path(name)).unwrap();
+    }
+    for mode in MODES {
+        assert_eq!(refusal(options(scratch.path("f"), mode)), "NAME is a folder");
+        assert!(refusal(options(scratch.path("f/"), mode)).ends_with(" is a folder"));
+    }
+    for mode in WRITING {
+        assert_eq!(refusal(options(scratch.path("g"), mode)), "NAME.part is a folder");
+    }
+    assert_eq!(scratch.names(), ["f", "g.part"]);
+}
+
+#[test]
+fn a_pipe_is_refused_at_either_name_and_nobody_waits_for_its_other_end() {
+    must_end(|| {
+        let scratch = Scratch::new();
+        make_pipe(&scratch, "f");
+        make_pipe(&scratch, "g.part");
+        for mode in MODES {
+            assert_eq!(refusal(options(scratch.path("f"), mode)), "NAME is no plain file");
+        }
+        for mode in WRITING {
+            assert_eq!(refusal(options(scratch.path("g"), mode)), "NAME.part is no plain file");
+        }
+        assert_eq!(scratch.names(), ["f", "g.part"]);
+    });
+}
+
+#[test]
+fn a_link_is_not_written_through_and_not_replaced() {
+    let scratch = Scratch::new();
+    scratch.write("theirs", b"theirs");
+    symlink(scratch.path("theirs"), scratch.path("f")).unwrap();
+    symlink(scratch.path("nothing"), scratch.path("dangling")).unwrap();
+    symlink(scratch.path("theirs"), scratch.path("g.part")).unwrap();
+    symlink(scratch.path("nothing"), scratch.path("h.part")).unwrap();
+    let before = scratch.names();
+    for mode in WRITING {
+        for name in ["f", "dangling"] {
+            assert_eq!(refusal(options(scratch.path(name), mode)), format!("NAME is {LINK}"));
+        }
+        for name in ["g", "h"] {
+            assert_eq!(refusal(options(scratch.path(name), mode)), format!("NAME.part is {LINK}"));
+        }
+    }
+    // Who only reads may come by it.
+    let resource = open(options(scratch.path("f"), OpenMode::ReadOnly)).unwrap();
+    assert_eq!(read_all(&resource.reader()), b"theirs");
+    let message = refusal(options(scratch.path("dangling"), OpenMode::ReadOnly));
+    assert!(message.starts_with("cannot open NAME: "), "{message}");
+    assert_eq!((scratch.names(), scratch.read("theirs")), (before, b"theirs".to_vec()));
+}
+
+/// A commit below what was written puts its copy there first.
+#[test]
+fn a_link_in_the_place_of_the_copy_of_a_short_commit_is_not_written_through() {
+    let scratch = Scratch::new();
+    scratch.write("theirs", b"theirs");
+    let resource = open(MmapOptions::new(scratch.path("f"))).unwrap();
+    let mut writer = resource.writer().unwrap();
+    writer.append(&pattern(0, 0..1000)).unwrap();
+    symlink(scratch.path("theirs"), scratch.path("f.part.cut")).unwrap();
+    writer.commit(Some(500)).unwrap();
+    assert_eq!(scratch.read("theirs"), b"theirs");
+    assert!(fs::symlink_metadata(scratch.path("f")).unwrap().is_file());
+    assert_same(scratch.read("f"), pattern(0, 0..500));
+    assert_eq!(scratch.names(), ["f", "theirs"]);
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_named() {
+    let scratch = Scratch::new();
+    scratch.write("file", b"no folder");
+    for mode in WRITING {
+        let message = refusal(options(scratch.path("missing/f"), mode));
+        assert_eq!(message, format!("cannot open or create NAME.part: {NO_SUCH_FILE}"));
+        let message = refusal(options(scratch.path("file/f"), mode));
+        assert_eq!(message, "cannot open NAME: Not a directory (os error 20)");
+        refusal(options(scratch.path("new/"), mode));
+    }
+    let message = refusal(options(scratch.path("missing/f"), OpenMode::ReadOnly));
+    assert!(message.starts_with("cannot open NAME: "), "{message}");
+    assert_eq!(scratch.names(), ["file"]);
+}
+
+#[test]
+fn a_name_that_is_too_long_is_refused_and_nothing_is_left() {
+    const TOO_LONG: &str = "File name too long (os error 36)";
+    let scratch = Scratch::new();
+    for mode in WRITING {
+        // Of itself; with `.part`; with `.part.index`.
+        for (len, message) in [
+            (256, format!("cannot open NAME: {TOO_LONG}")),
+            (251, format!("cannot open or create NAME.part: {TOO_LONG}")),
+            (245, format!("cannot read NAME.part.index: {TOO_LONG}")),
+        ] {
+            assert_eq!(refusal(options(scratch.path(&"n".repeat(len)), mode)), message);
+            assert_eq!(scratch.names(), [""; 0], "{len}");
+        }
+    }
+    let longest = "n".repeat(244);
+    let resource = open(MmapOptions::new(scratch.path(&longest))).unwrap();
+    finish(&resource, b"there is room for .part.index");
+    assert_eq!(scratch.names(), [longest]);
+}
+
+#[test]
+fn a_name_need_not_be_text() {
+    let scratch = Scratch::new();
+    let path = scratch.path("").join(OsStr::from_bytes(b"\xff\xfe\x80 \n"));
+    let resource = open(MmapOptions::new(&path)).unwrap();
+    let mut writer = resource.writer().unwrap();
+    writer.append(b"first ").unwrap();
+    assert!(open(MmapOptions::new(&path)).unwrap_err().to_string().ends_with("is being written by somebody else"));
+    drop((writer, resource));
+    let resource = open(MmapOptions::new(&path)).unwrap();
+    finish(&resource, b"second");
+    assert_eq!(resource.path(), Some(path.clone()));
+    assert_eq!(fs::read(&path).unwrap(), b"first second");
+    assert_eq!(fs::read_dir(scratch.path("")).unwrap().count(), 1);
+}
+
+#[test]
+fn a_folder_that_goes_away_is_an_error_of_the_commit() {
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.path("folder")).unwrap();
+    let path = scratch.path("folder/f");
+    let resource = open(MmapOptions::new(&path)).unwrap();
+    let mut writer = resource.writer().unwrap();
+    writer.append(&pattern(0, 0..1000)).unwrap();
+    fs::remove_dir_all(scratch.path("folder")).unwrap();
+    let error = writer.commit(None).unwrap_err();
+    assert_eq!(in_words(&error, &path), format!("the resource failed: cannot publish NAME: {NO_SUCH_FILE}"));
+    assert_eq!(read_all(&resource.reader()), pattern(0, 0..1000), "what is there stays readable");
+    assert_eq!(scratch.names(), [""; 0]);
+}
