@@ -83,6 +83,15 @@ pub trait DriverIo: Any + Send + Sync {
     /// If not all could be written. The resource then fails with that reason.
     fn write_at(&self, offset: u64, data: &[u8], committed: bool) -> StorageResult<()>;
 
+    /// Makes durable what was written so far, and says how many bytes of it were not. For a store that survives; others
+    /// have nothing to do.
+    ///
+    /// # Errors
+    /// What the medium says. The bytes stay written, and may or may not survive.
+    fn flush(&self) -> StorageResult<u64> {
+        Ok(0)
+    }
+
     /// Whether a write to the committed store begins a next generation by itself, as if
     /// [`Resource::reactivate`](crate::Resource::reactivate) had been called.
     fn rewrites(&self) -> bool {
@@ -133,6 +142,10 @@ impl DriverIo for AnyDriver {
 
     fn write_at(&self, offset: u64, data: &[u8], committed: bool) -> StorageResult<()> {
         (**self).write_at(offset, data, committed)
+    }
+
+    fn flush(&self) -> StorageResult<u64> {
+        (**self).flush()
     }
 
     fn rewrites(&self) -> bool {

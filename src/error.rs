@@ -55,7 +55,8 @@ impl From<Span> for Range<u64> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
-    /// Nobody has written the bytes yet. Try again later, or wait.
+    /// Nobody has written the bytes yet. Try again later, or wait. (Over a store that keeps everything also of bytes that
+    /// only a lock tells of; see [`Reader::try_read_at`](crate::Reader::try_read_at).)
     #[error("the bytes are not there yet")]
     NotYet,
     /// The bytes have left the window. `window` is what there was instead when this was found out.

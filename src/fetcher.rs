@@ -71,6 +71,8 @@ struct FetchSeat<D: DriverIo> {
 struct Course {
     /// Where the last claim ended: unless somebody waits elsewhere, the next one begins there.
     next: u64,
+    /// All below is there.
+    whole_to: u64,
     /// Somebody commits.
     committing: bool,
 }
@@ -201,11 +203,12 @@ impl<D: DriverIo> FetchSeat<D> {
             return Ok(Gap::NotNow);
         }
         self.commit_if_whole(coverage, len)?;
-        Ok(match self.state.life.stage() {
-            Stage::Committed(_) => Gap::AllThere,
-            // Given back in this moment.
-            _ => Gap::NotNow,
-        })
+        match self.state.life.stage() {
+            Stage::Committed(_) => Ok(Gap::AllThere),
+            // Given back in this moment, or being committed.
+            Stage::Active => Ok(Gap::NotNow),
+            stage => Err(self.state.life.error(stage)),
+        }
     }
 
     fn claim(&self, coverage: &Coverage, len: u64, max: u64) -> Option<Span> {
@@ -216,19 +219,23 @@ impl<D: DriverIo> FetchSeat<D> {
         });
         let wanted = nearest.min().map(|(_, start)| start);
         let from = wanted.unwrap_or(course.next);
-        let range = coverage.claim(from, len, max).or_else(|| coverage.claim(0, len, max))?;
+        let range = coverage.claim(from, len, max).or_else(|| coverage.claim(course.whole_to, len, max))?;
         course.next = range.end;
         Some(range.into())
     }
 
     /// Commits if all is there and nobody has done so.
     fn commit_if_whole(&self, coverage: &Coverage, len: u64) -> StorageResult<()> {
-        if coverage.first_missing(&(0..len)).is_some() || coverage.claimed() > 0 {
+        if coverage.claimed() > 0 {
             return Ok(());
         }
-        if std::mem::replace(&mut self.course().committing, true) {
+        let mut course = self.course();
+        // What is there stays, so that nobody looks at it twice.
+        course.whole_to = coverage.first_missing(&(course.whole_to..len)).map_or(len, |hole| hole.start);
+        if course.whole_to < len || std::mem::replace(&mut course.committing, true) {
             return Ok(());
         }
+        drop(course);
         self.state.commit(Some(len))?;
         self.shared.settle(&self.state);
         Ok(())
@@ -282,8 +289,9 @@ impl<D: DriverIo> Claim<D> {
     /// last that the resource was missing, it is committed.
     ///
     /// # Errors
-    /// [`StorageError::Failed`], [`Cancelled`](StorageError::Cancelled), and those of a write: nothing of `data` was
-    /// taken then, and the claim stays. Those of a commit: the bytes were taken.
+    /// [`StorageError::Failed`], [`Cancelled`](StorageError::Cancelled), and those of a write
+    /// ([`Writer::write_at`](crate::Writer::write_at)): the claim stays where it was. Those of a commit: the bytes were
+    /// taken. (If two claims end at the same moment, the other one may be told.)
     pub fn append(&mut self, data: &[u8]) -> StorageResult<usize> {
         let taken = usize::try_from(self.remaining()).unwrap_or(usize::MAX).min(data.len());
         if taken == 0 {

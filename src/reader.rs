@@ -215,7 +215,8 @@ impl<D: DriverIo> Reader<D> {
         self.evictions.get()
     }
 
-    /// Goes over to the newest generation of the resource; says whether there was a newer one.
+    /// Goes over to the newest generation of the resource; says whether there was a newer one, or this one no longer
+    /// holds on to the one that it rewrote.
     ///
     /// # Real-time
     /// Blocking (a short lock). Not for a callback.

@@ -45,7 +45,8 @@ impl ReadyQueue {
     /// Adds a range that has been published in the coverage.
     ///
     /// # Real-time
-    /// Lock-free. Never allocates, frees, locks or enters the kernel, and never fails.
+    /// Never allocates, frees, locks or enters the kernel, and never fails. It waits for nobody, but for a flush that was
+    /// preempted in the middle of taking an element from a queue that is full.
     #[inline]
     pub fn push(&self, range: Range<u64>) {
         if range.start < range.end && self.ranges.push((range.start, range.end)).is_err() {

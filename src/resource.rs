@@ -1,8 +1,8 @@
 //! The state machine over a driver: what is there, who waits for what, how it ends.
 
 use crate::{
-    AnyDriver, AvailabilityObserver, CancelToken, Cursor, Driver, DriverIo, Leftover, MAX_OFFSET, MmapDriver, OnLap,
-    OpenOptions, ReadError, Reader, ResourceStatus, Span, StorageError, StorageResult, WaitOutcome, Writer,
+    AnyDriver, AvailabilityObserver, CancelToken, Cursor, Driver, DriverIo, Leftover, MAX_OFFSET, OnLap, OpenOptions,
+    ReadError, Reader, ResourceStatus, Span, StorageError, StorageResult, WaitOutcome, Writer,
     cancel::OnCancel,
     coverage::Coverage,
     driver::{self, DriverState, Kind, Linear, RingDriver},
@@ -97,10 +97,8 @@ impl<D: DriverIo> Shared<D> {
     /// made durable as far as that goes, for whoever goes on with it.
     pub(crate) fn leave_undone(&self, state: Arc<State<D>>, gates: Gates) {
         state.fail(Arc::new(StorageError::WriterDropped));
-        if let Some((_, linear)) = state.linear() {
-            // Nobody is left to tell. What is not durable is missing at the next open.
-            let _ = linear.flush();
-        }
+        // Nobody is left to tell. What is not durable is missing at the next open.
+        let _ = state.driver.flush();
         // Or it would be found in use, and not be freed.
         drop(state);
         self.leave(gates);
@@ -184,6 +182,7 @@ impl<D: Driver> Resource<D> {
         O: OpenOptions<Driver = D>,
         D: Driver<Options = O>,
     {
+        check_cancel(&cancel)?;
         let (driver, state) = D::open(options)?;
         Self::from_driver(cancel, driver, state)
     }
@@ -201,6 +200,7 @@ impl<D: Driver> Resource<D> {
         O: OpenOptions<Driver = D>,
         D: Driver<Options = O>,
     {
+        check_cancel(&cancel)?;
         let (driver, state) = D::open(options)?;
         Self::build(cancel, driver, state, Some(observer))
     }
@@ -235,9 +235,7 @@ impl<D: DriverIo> Resource<D> {
         found: DriverState,
         observer: Option<Arc<dyn AvailabilityObserver>>,
     ) -> StorageResult<Self> {
-        if cancel.is_cancelled() {
-            return Err(StorageError::Cancelled);
-        }
+        check_cancel(&cancel)?;
         if let Kind::Ring(ring) = driver::kind(&driver) {
             // It may have been written before, by two threads at once.
             ring.window().settle();
@@ -321,6 +319,32 @@ impl<D: DriverIo> Resource<D> {
         next.map(drop)
     }
 
+    /// Makes durable what was written so far, over a store that survives ([`MmapDriver`](crate::MmapDriver)): its bytes
+    /// are there at the next open, whatever happens. Returns how many bytes that were; 0 for a committed store, for a
+    /// generation that follows one, which is all or nothing, and for a store that does not survive.
+    ///
+    /// From any thread, while others read and write.
+    ///
+    /// # Real-time
+    /// Blocking: it syncs the file. Not for a callback.
+    ///
+    /// # Errors
+    /// [`StorageError::File`] or [`DiskFull`](StorageError::DiskFull). If the data could not be synced, no later flush or
+    /// commit succeeds either, since what was lost is not known.
+    pub fn flush(&self) -> StorageResult<u64> {
+        self.shared.current().driver.flush()
+    }
+
+    /// What was found in place of an unfinished file when the store was opened, or when it was written again. Over
+    /// [`MmapDriver`](crate::MmapDriver); others have none.
+    #[must_use]
+    pub fn leftover(&self) -> Leftover {
+        match driver::kind(&*self.shared.current().driver) {
+            Kind::Linear(linear) => linear.leftover(),
+            _ => Leftover::None,
+        }
+    }
+
     /// The futex wakes that publications, verdicts and interrupts of this generation have issued to readers. A count
     /// for tests and measurements: a publication that wakes nobody adds nothing.
     #[must_use]
@@ -348,31 +372,9 @@ impl Resource<AnyDriver> {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_any<O: OpenOptions>(cancel: CancelToken, options: O) -> StorageResult<Self> {
+        check_cancel(&cancel)?;
         let (driver, state) = O::Driver::open(options)?;
         Self::from_driver(cancel, Box::new(driver), state)
-    }
-}
-
-impl Resource<MmapDriver> {
-    /// Makes durable what was written so far: its bytes are there at the next open, whatever happens. Returns how many
-    /// bytes that were; 0 for a committed store, and for a generation that follows one, which is all or nothing.
-    ///
-    /// From any thread, while others read and write.
-    ///
-    /// # Real-time
-    /// Blocking: it syncs the file. Not for a callback.
-    ///
-    /// # Errors
-    /// [`StorageError::File`] or [`DiskFull`](StorageError::DiskFull). If the data could not be synced, no later flush or
-    /// commit succeeds either, since what was lost is not known.
-    pub fn flush(&self) -> StorageResult<u64> {
-        self.shared.current().driver.flush()
-    }
-
-    /// What was found in place of an unfinished file when the store was opened, or when it was written again.
-    #[must_use]
-    pub fn leftover(&self) -> Leftover {
-        self.shared.current().driver.leftover()
     }
 }
 
@@ -1084,6 +1086,11 @@ impl<D: DriverIo> WakeAll for State<D> {
         self.waits.notify_all();
         self.room.notify_all();
     }
+}
+
+/// A resource whose token is cancelled is not opened.
+fn check_cancel(cancel: &CancelToken) -> StorageResult<()> {
+    if cancel.is_cancelled() { Err(StorageError::Cancelled) } else { Ok(()) }
 }
 
 /// A length fits into the state of a resource.

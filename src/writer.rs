@@ -241,6 +241,9 @@ impl<D: DriverIo> Writer<D> {
     /// Completes the resource. `Some(n)` ends it at `n`: bytes beyond are dropped, and a ring can end only at its live
     /// edge. `None` ends it where the last byte written ends. Everybody that waits is woken.
     ///
+    /// The driver commits first. If another thread fails or cancels the resource meanwhile, that verdict stands, and the
+    /// store is complete nevertheless.
+    ///
     /// # Errors
     /// [`StorageError::Hole`] or [`NotLiveEdge`](StorageError::NotLiveEdge), and nothing is changed. If the driver
     /// cannot commit, the resource fails with its reason, and this is [`StorageError::Failed`]. Also

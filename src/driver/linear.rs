@@ -1,5 +1,6 @@
 //! What the drivers that keep everything have in common.
 
+use super::part::Leftover;
 use crate::{
     MAX_OFFSET, StorageError, StorageResult,
     store::{Store, Strays},
@@ -25,12 +26,9 @@ pub trait Linear: Send + Sync {
         Ok(())
     }
 
-    /// Makes durable what was written so far, and says how many bytes that were.
-    ///
-    /// # Errors
-    /// What the medium says.
-    fn flush(&self) -> StorageResult<u64> {
-        Ok(0)
+    /// What was found in place of an unfinished file.
+    fn leftover(&self) -> Leftover {
+        Leftover::None
     }
 }
 

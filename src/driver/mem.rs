@@ -21,7 +21,8 @@ use std::{
 pub struct MemOptions {
     /// The bytes of a store that is committed from the start.
     pub initial: Option<Vec<u8>>,
-    /// The most bytes that it may hold; without, as many as there is memory for.
+    /// The most bytes that a generation may hold; without, as many as there is memory for. While one follows another,
+    /// both take memory.
     pub capacity_bytes: Option<u64>,
     /// How long the whole will be, if that is known. A write beyond is an error.
     pub len: Option<u64>,

@@ -38,7 +38,7 @@ pub enum OpenMode {
 }
 
 /// Options of a [`MmapDriver`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MmapOptions {
     /// The file, once it is complete: `NAME`. Until then there are `NAME.part` and `NAME.part.index` beside it.
     pub path: PathBuf,
@@ -56,10 +56,23 @@ pub struct MmapOptions {
 }
 
 impl MmapOptions {
-    /// [`OpenMode::Auto`], of unknown length and without a tag, made durable every 8 MiB.
+    /// [`OpenMode::Auto`], of unknown length and without a tag, made durable every 32 MiB.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), flush_every_bytes: Some(8 << 20), ..Self::default() }
+        Self { path: path.into(), ..Self::default() }
+    }
+}
+
+/// As [`MmapOptions::new`], of no path yet.
+impl Default for MmapOptions {
+    fn default() -> Self {
+        Self {
+            path: PathBuf::new(),
+            mode: OpenMode::Auto,
+            len: None,
+            tag: Vec::new(),
+            flush_every_bytes: Some(32 << 20),
+        }
     }
 }
 
@@ -77,10 +90,11 @@ impl OpenOptions for MmapOptions {
 ///   writes. Only [`OpenMode::Replace`] goes on with `NAME.part` then.
 /// - The blocks are reserved before they are mapped: a full disk is an error of `open` or of a write.
 /// - Whatever cannot be gone on with is set aside, to `NAME.part.old` and `NAME.part.index.old`, and
-///   [`leftover`](Self::leftover) says so.
+///   [`Resource::leftover`](crate::Resource::leftover) says so.
 /// - A generation after a commit (by [`Resource::reactivate`](crate::Resource::reactivate), or a write with
 ///   [`OpenMode::ReadWrite`]) starts with all the bytes of `NAME`, and is a file of its own: readers of `NAME` keep it. It is
-///   all or nothing: after a crash it is gone, and `NAME` as it was.
+///   all or nothing: after a crash it is gone, and `NAME` as it was. At its commit it takes the place of what has the name
+///   then.
 ///
 /// Nobody else may cut the files short while they are open: reading what is gone ends the process with a signal, as with
 /// any mapping.
@@ -126,24 +140,6 @@ impl Generation {
 }
 
 impl MmapDriver {
-    /// What was found in place of an unfinished file when the store was opened, or when it was written again.
-    #[must_use]
-    pub fn leftover(&self) -> Leftover {
-        self.leftover.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Makes durable what was written so far: its bytes are there at the next open, whatever happens. Returns how many
-    /// bytes that were; 0 for a committed store, and for a generation that follows one, which is all or nothing.
-    ///
-    /// Call it from any thread. Others go on reading and writing meanwhile, unless they flush or commit themselves.
-    ///
-    /// # Errors
-    /// [`StorageError::File`] or [`DiskFull`](StorageError::DiskFull). If the data could not be synced, no later flush or
-    /// commit succeeds either, since what was lost is not known.
-    pub fn flush(&self) -> StorageResult<u64> {
-        Ok(self.flush_written()?)
-    }
-
     fn flush_written(&self) -> Result<u64, FlushError> {
         // Held to the end: what the next generation writes is not to be taken for this one's.
         let current = self.current();
@@ -191,19 +187,30 @@ impl MmapDriver {
         let wanted = Header { len: options.len, tag: options.tag.clone(), generation: false };
         let Opened { part, len, available, leftover } = Part::open(&options.path, &wanted)?;
         let replaces = options.mode == OpenMode::Replace;
-        if !replaces && let Some(file) = committed_file(&options)? {
-            // Another writer has committed it between our first look and the lock.
-            part.give_up();
-            return Self::open_committed(options, file);
+        let look_again = || if replaces { Ok(None) } else { committed_file(&options) };
+        let mapped = || -> StorageResult<Segments> {
+            let segments = segments(&part, len)?;
+            let mut ranges = available.iter();
+            ranges.try_for_each(|range| segments.map(range)).map_err(|e| failed(&options.path, "map", e))?;
+            Ok(segments)
+        };
+        match look_again().and_then(|file| Ok((file, mapped()?))) {
+            Ok((None, segments)) => {
+                let store = Arc::new(Store::new(segments, Coverage::from_ranges(&available)));
+                let generation = Generation { store, phase: Phase::Written { part: Arc::new(part), replaces } };
+                let state = DriverState { final_len: len, available, is_committed: false };
+                Ok((Self::new(options, generation, leftover), state))
+            }
+            Ok((Some(file), _)) => {
+                // Another writer has committed it between our first look and the lock.
+                part.give_up();
+                Self::open_committed(options, file)
+            }
+            Err(error) => {
+                part.give_up();
+                Err(error)
+            }
         }
-        let segments = segments(&part, len)?;
-        for range in available.iter() {
-            segments.map(range).map_err(|e| failed(&options.path, "map", e))?;
-        }
-        let store = Arc::new(Store::new(segments, Coverage::from_ranges(&available)));
-        let generation = Generation { store, phase: Phase::Written { part: Arc::new(part), replaces } };
-        let state = DriverState { final_len: len, available, is_committed: false };
-        Ok((Self::new(options, generation, leftover), state))
     }
 
     /// The generation after `before`, to be written.
@@ -293,8 +300,8 @@ impl Linear for MmapDriver {
         }
     }
 
-    fn flush(&self) -> StorageResult<u64> {
-        self.flush()
+    fn leftover(&self) -> Leftover {
+        self.leftover.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -315,7 +322,8 @@ impl DriverIo for MmapDriver {
         synced
     }
 
-    /// Puts the range in the queue of what is to be made durable. Wait-free but for a compare-and-swap loop.
+    /// Puts the range in the queue of what is to be made durable. It waits for nobody, but for a flush that was
+    /// preempted in the middle of taking an element from a queue that is full.
     fn notify_write(&self, range: &Range<u64>) {
         self.ready.push(range.clone());
         // Relaxed: see the field.
@@ -348,6 +356,10 @@ impl DriverIo for MmapDriver {
 
     fn try_fast_check(&self, range: &Range<u64>) -> bool {
         self.current().store.coverage().covers_now(range)
+    }
+
+    fn flush(&self) -> StorageResult<u64> {
+        Ok(self.flush_written()?)
     }
 
     fn rewrites(&self) -> bool {

@@ -168,7 +168,8 @@ impl Part {
                 None => return Self::resume(name, paths, file, data_len, index, parsed).map(Some),
                 Some(why) => why,
             },
-            Err(IndexProblem::Missing) if data_len == 0 => {
+            // Damaged: a crash came before its first bytes.
+            Err(IndexProblem::Missing | IndexProblem::Damaged) if data_len == 0 => {
                 return Self::begin(name, paths, file, wanted, mem::take(leftover)).map(Some);
             }
             Err(why) => why,
@@ -226,8 +227,9 @@ impl Part {
             index = index
                 .replace(&paths.index, &paths.new_index, &parsed.header, &kept)
                 .map_err(|e| failed(&paths.index, "replace", e))?;
-            sync_folder(name)?;
         }
+        // A crash may have come before this when the file was begun.
+        sync_folder(name)?;
         let available: RangeSet<u64> = kept.into_iter().map(|record| record.range).collect();
         available.iter().for_each(|range| dropped.remove(range.clone()));
         let (bytes, dropped) = (total(&available), total(&dropped));
@@ -282,15 +284,15 @@ impl Part {
         }
         let mut reserved = lock(&self.reserved);
         // Whole pages: blocks may be smaller, and a page with a block missing cannot be touched. And a file of unknown
-        // length grows by an eighth of itself, so that it is rarely extended; without that, if the disk is nearly full.
+        // length grows by an eighth of itself, so that it is rarely extended; without that, if there is no room for it.
         let pages = |end: u64| {
             let end = end.checked_next_multiple_of(PAGES).unwrap_or(MAX_OFFSET).min(self.len.unwrap_or(MAX_OFFSET));
             range.start / PAGES * PAGES..end
         };
         let step = (range.end / 8).clamp(PAGES, GROWTH_MAX);
         match self.allocate(&mut reserved, &pages(range.end.saturating_add(step))) {
-            Err(StorageError::DiskFull { .. }) => self.allocate(&mut reserved, &pages(range.end))?,
-            other => other?,
+            Ok(()) => {}
+            Err(_) => self.allocate(&mut reserved, &pages(range.end))?,
         }
         let to = reserved.first().filter(|first| first.start == 0).map_or(0, |first| first.end);
         // [reserved] Release: pairs with the Acquire above.
