@@ -6,12 +6,12 @@ use crate::{
     gate::Gates,
     lifecycle::Stage,
     resource::{Shared, State},
-    sync::{Deadline, Mutex},
+    sync::{Deadline, Mutex, MutexGuard},
     wait::{Interrupts, Look, Patience, Waited},
 };
 use std::{
     io,
-    sync::{Arc, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
     time::Duration,
 };
 
@@ -232,7 +232,9 @@ impl<D: DriverIo> FetchSeat<D> {
         let mut course = self.course();
         // What is there stays, so that nobody looks at it twice.
         course.whole_to = coverage.first_missing(&(course.whole_to..len)).map_or(len, |hole| hole.start);
-        if course.whole_to < len || std::mem::replace(&mut course.committing, true) {
+        // Once all is there nobody claims any more; but who filled the last gap may still have to give it back, and
+        // then comes here.
+        if course.whole_to < len || coverage.claimed() > 0 || std::mem::replace(&mut course.committing, true) {
             return Ok(());
         }
         drop(course);

@@ -134,5 +134,8 @@ pub mod internals {
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing {
-    pub use crate::index::{Header, IndexProblem, Parsed, Record, parse};
+    pub use crate::{
+        coverage::{BLOCK, Coverage},
+        index::{Header, IndexProblem, Parsed, Record, parse},
+    };
 }

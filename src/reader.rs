@@ -13,6 +13,8 @@ use std::{ops::Range, path::Path, sync::Arc, time::Duration};
 
 /// Reads a resource anywhere, and never holds the writer back.
 ///
+/// The last handle of a resource frees its memory: do not let that be the callback's.
+///
 /// Clone it freely; give each thread that waits a clone of its own, since an [`Interrupter`] ends the waits of one
 /// handle.
 ///
@@ -54,7 +56,8 @@ impl<D: DriverIo> Reader<D> {
     /// [`Failed`](ReadError::Failed) or [`Cancelled`](ReadError::Cancelled) if that is why the bytes are not there.
     ///
     /// Over a store that keeps everything, bytes that only a lock tells of count as not there yet: pieces of a block of
-    /// 4 KiB that do not touch what is there of it. The forms that may block read them.
+    /// 4 KiB that do not touch what is there of it, and what is missing beside them. The forms that may block read them;
+    /// [`status`](Self::status) says whether more is to come.
     #[inline]
     pub fn try_read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize, ReadError> {
         self.look(offset, buf, Strays::Missing)

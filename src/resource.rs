@@ -683,7 +683,7 @@ impl<D: DriverIo> State<D> {
             return Ok(len);
         }
         match store.read(offset, buf, strays) {
-            // Not for us to see; whatever the stage says of missing bytes need not be true of it.
+            // Not for us to see, so that the verdict, if there is one, need not be true of it.
             0 if strays == Strays::Missing && store.coverage().may_be_stray(offset) => Err(ReadError::NotYet),
             0 => out_of_bytes(stage, offset),
             n => Ok(n),
@@ -1019,13 +1019,15 @@ impl<D: DriverIo> State<D> {
                 let mut rest = offset..end;
                 while let Some(gap) = coverage.first_missing(&rest) {
                     let data = &data[(gap.start - offset) as usize..(gap.end - offset) as usize];
-                    let written = {
-                        // Fetchers come from several threads, and the driver is promised one at a time.
-                        let _alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-                        self.driver.write_at(gap.start, data, false)
-                    };
+                    // Fetchers come from several threads, and the driver is promised one at a time.
+                    let alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+                    let written = self.driver.write_at(gap.start, data, false);
+                    if written.is_ok() {
+                        coverage.insert(gap.clone());
+                        self.driver.notify_write(&gap);
+                    }
+                    drop(alone);
                     self.check_written(written)?;
-                    coverage.insert(gap.clone());
                     rest.start = gap.end;
                     self.publish_foreign(gap.clone(), &[gap], None);
                 }
@@ -1044,6 +1046,7 @@ impl<D: DriverIo> State<D> {
                 let new =
                     [after.start..after.end.min(before.start.max(after.start)), after.start.max(before.end)..after.end];
                 let evicted = (after.start > before.start).then_some(evicted);
+                self.driver.notify_write(&(offset..end));
                 self.publish_foreign(offset..end, &new, evicted);
             }
         }
@@ -1064,7 +1067,6 @@ impl<D: DriverIo> State<D> {
     }
 
     fn publish_foreign(&self, written: Range<u64>, new: &[Range<u64>], evicted: Option<Range<u64>>) {
-        self.driver.notify_write(&written);
         if evicted.is_some() {
             // Whom an eviction concerns cannot be told from what they need.
             self.waits.notify_all();

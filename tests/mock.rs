@@ -234,6 +234,18 @@ fn a_window_is_believed_in_place_of_an_account_of_ones_own() {
 }
 
 #[test]
+fn a_write_that_fails_over_a_window_is_no_write_either() {
+    let (resource, witness) = mocked((
+        DriverIoMock::valid_window.each_call(matching!()).answers(&|_| Some(0..0)),
+        DriverIoMock::write_at.next_call(matching!(0, _, false)).answers(&|_, _, _, _| Err(broken("the disk"))),
+    ));
+    let mut writer = resource.writer().unwrap();
+    assert_is!(writer.append(b"abc"), Err(error) if is_broken(&error, "the disk"));
+    assert_is!(resource.status(), ResourceStatus::Failed(_));
+    assert_eq!(witness.take(), [Event::Fail("the disk is broken".into())]);
+}
+
+#[test]
 fn a_driver_without_room_is_asked_again_and_not_written_to() {
     let (resource, _) = mocked((
         DriverIoMock::room.next_call(matching!(0)).returns(2_u64),

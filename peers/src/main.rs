@@ -7,6 +7,7 @@
 //! a function that takes a [`race::Races`], and a line in [`WORKS`].
 
 mod buffer;
+mod linear;
 mod pipe;
 mod race;
 mod random_reads;
@@ -16,6 +17,7 @@ mod spsc;
 mod wake;
 
 use clap::Parser;
+use linear::memory;
 use race::{Effort, Races};
 
 /// Times roundelay against other crates that do the same work.
@@ -31,21 +33,34 @@ struct Arguments {
     /// Only work whose name contains this
     #[arg(value_name = "NAME")]
     only: Option<String>,
+    /// What this program asks of itself
+    #[arg(long = memory::ARGUMENT, hide = true)]
+    memory_of: Option<memory::Whose>,
 }
 
 type Work = (&'static str, fn(&mut Races));
 
 /// What there is to do, in the order of the table.
-const WORKS: [Work; 5] = [
+const WORKS: [Work; 11] = [
     ("one thread", spsc::one_thread),
     ("two threads", spsc::two_threads),
     ("random read", random_reads::run),
     ("ready", ready::run),
     ("wake", wake::run),
+    ("file ready", linear::ready::run),
+    ("file read", linear::reads::run),
+    ("file write on warm pages", linear::warm_writes::run),
+    ("file whole", linear::whole::run),
+    ("file write among fragments", linear::fragments::run),
+    ("file memory", memory::run),
 ];
 
 fn main() -> std::io::Result<()> {
     let arguments = Arguments::parse();
+    if let Some(whose) = arguments.memory_of {
+        memory::child(whose);
+        return Ok(());
+    }
     let mut races = Races::new(if arguments.quick { Effort::QUICK } else { Effort::FULL });
     for (name, work) in WORKS {
         if arguments.only.as_ref().is_none_or(|only| name.contains(only.as_str())) {

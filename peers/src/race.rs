@@ -12,11 +12,15 @@ pub struct Effort {
     pub batch: Duration,
     /// How often a parked thread is woken in each round.
     pub wakes: usize,
+    /// At how many fragments a write is timed, the least first. A rival may take minutes to write a hundred thousand.
+    pub fragments: [u64; 3],
 }
 
 impl Effort {
-    pub const FULL: Self = Self { rounds: 25, batch: Duration::from_millis(5), wakes: 60 };
-    pub const QUICK: Self = Self { rounds: 7, batch: Duration::from_millis(2), wakes: 15 };
+    pub const FULL: Self =
+        Self { rounds: 25, batch: Duration::from_millis(5), wakes: 60, fragments: [10, 1_000, 100_000] };
+    pub const QUICK: Self =
+        Self { rounds: 7, batch: Duration::from_millis(2), wakes: 15, fragments: [10, 1_000, 10_000] };
 }
 
 /// One line of the table.
@@ -114,7 +118,7 @@ impl Races {
     fn batch_size<'a, 'b: 'a>(&self, contenders: impl Iterator<Item = &'a mut Contender<'b>>) -> u64 {
         let batch = self.effort.batch;
         let enough = |contender: &mut Contender<'_>| {
-            let mut n = 16;
+            let mut n = 1;
             while (contender.run)(n) < batch {
                 n *= 2;
             }

@@ -32,14 +32,15 @@ pub fn run(races: &mut Races) {
         let reader = ring.reader();
         let mut cursor = ring.cursor(OnLap::Error);
         let ours = vec![
-            contender("Reader::try_read_at", size, &offsets, move |offset, buf| {
-                reader.try_read_at(start + offset as u64, buf).is_ok_and(|n| n == buf.len())
+            contender("Reader::try_read_at", size, start, &offsets, move |offset, buf| {
+                reader.try_read_at(offset, buf).is_ok_and(|n| n == buf.len())
             }),
-            contender("Cursor::seek_to, try_read", size, &offsets, move |offset, buf| {
-                cursor.seek_to(start + offset as u64).is_ok() && cursor.try_read(buf).is_ok_and(|n| n == buf.len())
+            contender("Cursor::seek_to, try_read", size, start, &offsets, move |offset, buf| {
+                cursor.seek_to(offset).is_ok() && cursor.try_read(buf).is_ok_and(|n| n == buf.len())
             }),
         ];
-        let rivals = vec![contender("memcpy", size, &offsets, move |offset, buf| {
+        let rivals = vec![contender("memcpy", size, start, &offsets, move |offset, buf| {
+            let offset = (offset - start) as usize;
             buf.copy_from_slice(&plain[offset..offset + buf.len()]);
             true
         })];
@@ -47,35 +48,37 @@ pub fn run(races: &mut Races) {
     }
 }
 
-fn contender<'a>(
+/// Somebody who reads `size` bytes at a time, at `offsets` counted from `base`.
+pub fn contender<'a>(
     name: &str,
     size: usize,
-    offsets: &'a [usize],
-    mut read: impl FnMut(usize, &mut [u8]) -> bool + 'a,
+    base: u64,
+    offsets: &'a [u64],
+    mut read: impl FnMut(u64, &mut [u8]) -> bool + 'a,
 ) -> Contender<'a> {
     let mut buf = Buffer::mid_page(size);
     for &offset in &offsets[..64] {
-        assert!(read(offset, &mut buf), "{name}: no bytes at {offset}");
-        check(LAPS * CAPACITY as u64 + offset as u64, &buf, name);
+        assert!(read(base + offset, &mut buf), "{name}: no bytes at {offset}");
+        check(base + offset, &buf, name);
     }
     Contender::new(name, move |n| {
         let buf = &mut *buf;
         let start = Instant::now();
         for i in 0..n as usize {
-            assert!(read(offsets[i % OFFSETS], black_box(&mut *buf)), "no bytes");
+            assert!(read(base + offsets[i % OFFSETS], black_box(&mut *buf)), "no bytes");
         }
         start.elapsed()
     })
 }
 
 /// Offsets up to `most`, the same in every run.
-fn offsets(most: usize) -> Vec<usize> {
+pub fn offsets(most: usize) -> Vec<u64> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut next = || {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        (state % (most as u64 + 1)) as usize
+        state % (most as u64 + 1)
     };
     (0..OFFSETS).map(|_| next()).collect()
 }

@@ -7,7 +7,8 @@ use crate::{
 use roundelay::{CancelToken, Resource, RingOptions, WaitOutcome};
 use std::{hint::black_box, ops::Range, sync::Mutex, time::Instant};
 
-const LEN: u64 = 64 << 10;
+/// How much is there, in bytes.
+pub const LEN: u64 = 64 << 10;
 
 pub fn run(races: &mut Races) {
     let ring = Resource::open(CancelToken::new(), RingOptions::default()).expect("a megabyte of memory");
@@ -33,7 +34,8 @@ pub fn run(races: &mut Races) {
     races.run("ready", ours, rivals);
 }
 
-fn contender<'a>(name: &str, mut there: impl FnMut(Range<u64>) -> bool + 'a) -> Contender<'a> {
+/// Somebody who says whether bytes are there, of a store that has the first [`LEN`] of them.
+pub fn contender<'a>(name: &str, mut there: impl FnMut(Range<u64>) -> bool + 'a) -> Contender<'a> {
     assert!(there(0..LEN) && there(LEN - 1..LEN), "{name}: bytes that are there are not found");
     Contender::new(name, move |n| {
         let start = Instant::now();

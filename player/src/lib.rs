@@ -1,10 +1,11 @@
 //! The parts of the program `roundelay`, as a library for its tests and fuzz targets. Nothing here is a stable
 //! interface; the library to build on is `roundelay` itself.
 //!
-//! Start at [`demo`], or at [`player`], which draws the whole chain.
+//! Start at [`demo`], or at [`player`], which draws the whole chain; or at [`get`], which fetches files.
 
 pub mod decode;
 pub mod demo;
+pub mod get;
 pub mod icy;
 pub mod output;
 pub mod player;

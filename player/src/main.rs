@@ -1,12 +1,14 @@
 //! `roundelay`: a program that shows the library of that name at work. See `roundelay help`.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use roundelay_player::demo::{self, DemoOptions};
+use roundelay_player::get::{self, GetError, GetOptions};
 use roundelay_player::output::OutputChoice;
 use roundelay_player::player::{Player, Stopper};
 use roundelay_player::status::{self, Display};
@@ -24,7 +26,22 @@ struct Cli {
 enum Command {
     /// Go on air on this machine with generated music, and listen to it; needs nothing but this program.
     Demo(DemoArgs),
+    /// Fetch a file over HTTP, over several connections; cut short, the same command goes on where it stopped.
+    #[command(after_help = EXIT_CODES)]
+    Get(GetArgs),
 }
+
+const EXIT_CODES: &str = "\
+Exit codes:
+    0  the file is there, now or already
+    1  another failure
+    2  the command line makes no sense
+    3  the server refused, cannot be reached, or answers nonsense
+    4  the file changed on the server meanwhile; the same command fetches it anew
+    5  FILE is in the way, locked, or cannot be written; the disk is full
+  130  interrupted; the same command goes on where this one stopped
+
+Until it is complete, the file is FILE.part, with FILE.part.index beside it.";
 
 #[derive(Debug, Args)]
 struct DemoArgs {
@@ -45,18 +62,83 @@ struct DemoArgs {
     json: bool,
 }
 
+#[derive(Debug, Args)]
+struct GetArgs {
+    /// What to fetch: http:// or https://
+    url: String,
+
+    /// Where it is to be
+    file: PathBuf,
+
+    /// Connections at once, if the server sends parts of a file
+    #[arg(long, value_name = "N", default_value_t = 4,
+        value_parser = clap::value_parser!(u8).range(1..=i64::from(get::MAX_CONNECTIONS)))]
+    connections: u8,
+
+    /// Replace FILE if it is there
+    #[arg(long)]
+    force: bool,
+
+    /// Give up after so many tries in a row in which nothing came
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
+    tries: u32,
+
+    /// Take a connection that is silent for so long for cut
+    #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = parse_seconds)]
+    timeout: Duration,
+
+    /// End with one line of JSON on standard output
+    #[arg(long)]
+    json: bool,
+
+    /// Make what has come safe each time it is so many bytes more
+    #[arg(long, value_name = "BYTES", default_value_t = 8 << 20, hide = true)]
+    flush_every: u64,
+}
+
 fn main() -> ExitCode {
-    let Command::Demo(args) = Cli::parse().command;
-    match run(&args) {
+    let ended = match Cli::parse().command {
+        Command::Demo(args) => run_demo(&args),
+        Command::Get(args) => run_get(&args),
+    };
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("roundelay: {error}");
-            ExitCode::FAILURE
+            // Not `eprintln!`, which panics when nobody can read it.
+            let _ = writeln!(std::io::stderr(), "roundelay: {error}");
+            error.downcast_ref().map_or(ExitCode::FAILURE, |error: &GetError| error.exit_code().into())
         }
     }
 }
 
-fn run(args: &DemoArgs) -> Result<(), Box<dyn std::error::Error>> {
+fn run_get(args: &GetArgs) -> Result<(), Box<dyn std::error::Error>> {
+    let stopper = get::Stopper::default();
+    let on_interrupt = stopper.clone();
+    ctrlc::set_handler(move || {
+        if !on_interrupt.stop() {
+            std::process::exit(ENDED_BY_INTERRUPT);
+        }
+    })?;
+    let options = GetOptions {
+        url: args.url.clone(),
+        file: args.file.clone(),
+        connections: args.connections,
+        force: args.force,
+        tries: args.tries,
+        patience: args.timeout,
+        flush_every_bytes: args.flush_every,
+    };
+    let summary = get::run(&options, &stopper)?;
+    if args.json {
+        writeln!(std::io::stdout(), "{}", summary.to_json()?)?;
+    }
+    Ok(())
+}
+
+/// What a shell reports for a program that an interrupt ended.
+const ENDED_BY_INTERRUPT: i32 = get::EXIT_INTERRUPTED as i32;
+
+fn run_demo(args: &DemoArgs) -> Result<(), Box<dyn std::error::Error>> {
     let player = Player::default();
     stop_on_interrupt(player.stopper())?;
     let options = DemoOptions { limit: args.seconds, output: args.output.clone(), seed: args.seed };
@@ -73,8 +155,6 @@ fn print(summary: &Summary, json: bool) -> Result<(), Box<dyn std::error::Error>
 
 /// Ctrl-C ends the music with a summary; a second one ends the program where it stands.
 fn stop_on_interrupt(stopper: Stopper) -> Result<(), ctrlc::Error> {
-    /// What a shell reports for a program that an interrupt ended.
-    const ENDED_BY_INTERRUPT: i32 = 130;
     // Relaxed: only the handler's thread looks at it.
     let interrupted = AtomicBool::new(false);
     ctrlc::set_handler(move || {

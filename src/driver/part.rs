@@ -126,12 +126,14 @@ impl Part {
             let file = open_locked(&paths.data)?;
             let data_len = file.metadata().map_err(|e| failed(&paths.data, "look at", e))?.len();
             let data = paths.data.clone();
+            // The lock is held for as long as one of the two is open.
+            let locked = file.try_clone().map_err(|e| failed(&data, "open", e))?;
             match Self::take_up(name, paths, file, data_len, wanted, &mut leftover) {
                 Ok(Some(opened)) => return Ok(opened),
-                // From the start: the lock went with the file that was there.
+                // From the start: the file that was there has another name now.
                 Ok(None) => {}
                 Err(error) => {
-                    if data_len == 0 {
+                    if data_len == 0 && same_file(&locked, &data).unwrap_or(false) {
                         // Most likely we have made it ourselves just now. We have the lock, and it is empty.
                         let _ = fs::remove_file(data);
                     }
@@ -286,10 +288,11 @@ impl Part {
         // Whole pages: blocks may be smaller, and a page with a block missing cannot be touched. And a file of unknown
         // length grows by an eighth of itself, so that it is rarely extended; without that, if there is no room for it.
         let pages = |end: u64| {
-            let end = end.checked_next_multiple_of(PAGES).unwrap_or(MAX_OFFSET).min(self.len.unwrap_or(MAX_OFFSET));
-            range.start / PAGES * PAGES..end
+            let page = page_bytes();
+            let end = end.checked_next_multiple_of(page).unwrap_or(MAX_OFFSET).min(self.len.unwrap_or(MAX_OFFSET));
+            range.start / page * page..end
         };
-        let step = (range.end / 8).clamp(PAGES, GROWTH_MAX);
+        let step = (range.end / 8).clamp(GROWTH_MIN, GROWTH_MAX);
         match self.allocate(&mut reserved, &pages(range.end.saturating_add(step))) {
             Ok(()) => {}
             Err(_) => self.allocate(&mut reserved, &pages(range.end))?,
@@ -496,9 +499,16 @@ impl From<FlushError> for StorageError {
     }
 }
 
-/// As large as pages are anywhere.
-const PAGES: u64 = 64 << 10;
+/// The unit of mapping.
+fn page_bytes() -> u64 {
+    #[cfg(unix)]
+    return rustix::param::page_size() as u64;
+    // As large as it is anywhere.
+    #[cfg(not(unix))]
+    65_536
+}
 
+const GROWTH_MIN: u64 = 64 << 10;
 const GROWTH_MAX: u64 = 64 << 20;
 
 /// So many stretches are synced one by one; more of them in one go.

@@ -229,7 +229,7 @@ fn an_unfinished_file_of_another_source_is_set_aside_whole() {
     let (scratch, kept) = place();
     let other = MmapOptions { tag: b"v2".to_vec(), ..wanted(&scratch, Some(LEN)) };
     assert_eq!(go_on(&scratch, other), Leftover::SetAside { why: IndexProblem::TagDiffers });
-    kept.map(|(name, bytes)| assert_eq!(&scratch.read(name), bytes));
+    kept.iter().for_each(|(name, bytes)| assert_eq!(&scratch.read(name), *bytes));
     assert_eq!(
         IndexProblem::TagDiffers.to_string(),
         "the source has changed since the unfinished file was begun (its tag differs); the data are fetched again"
@@ -244,7 +244,7 @@ fn an_unfinished_file_of_another_source_is_set_aside_whole() {
         "the unfinished file is one of 200 bytes, and the one wanted is one of 10 bytes; the data are fetched again"
     );
     assert_eq!(resource.leftover(), Leftover::SetAside { why });
-    kept.map(|(name, bytes)| assert_eq!(&scratch.read(name), bytes));
+    kept.iter().for_each(|(name, bytes)| assert_eq!(&scratch.read(name), *bytes));
     drop(resource);
     assert_eq!(scratch.names(), ["f.part.index.old", "f.part.old"]);
 

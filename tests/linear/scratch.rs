@@ -1,4 +1,5 @@
 //! A folder that goes when the test does.
+#![allow(dead_code)] // each test binary uses what it needs
 
 use std::{
     fs,

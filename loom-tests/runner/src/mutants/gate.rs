@@ -94,7 +94,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         edits: &[edit(
             WRITER,
             &["impl<D: DriverIo> Drop for Writer<D>"],
-            "self.shared.leave(«std::mem::replace(&mut self.pen.gates, Gates::new(room))»)",
+            "let gates = «std::mem::replace(&mut self.pen.gates, Gates::new(room))»;",
             "Gates::new(room)",
         )],
         caught_by: &["gate::the_next_writer_inherits_the_gates"],
