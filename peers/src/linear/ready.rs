@@ -1,0 +1,31 @@
+//! Asking a store for bytes that are there.
+
+use super::{
+    ours::Ours,
+    store::{Store, StoreReader, folder, write_stream},
+    theirs::{NAME, Theirs},
+};
+use crate::{
+    race::Races,
+    ready::{LEN, contender},
+};
+
+pub fn run(races: &mut Races) {
+    let (our_folder, their_folder) = (folder(), folder());
+    let (mut our_writer, ours) = Ours::AT_COMMIT.open(our_folder.path(), LEN);
+    let (mut their_writer, theirs) = Theirs.open(their_folder.path(), LEN);
+    write_stream(&mut our_writer, LEN);
+    write_stream(&mut their_writer, LEN);
+
+    // Alike with alike: a wait says more than a look.
+    races.run(
+        "file ready",
+        vec![contender("wait_range", |range| ours.wait(range))],
+        vec![contender(NAME, |range| theirs.wait(range))],
+    );
+    races.run(
+        "file ready",
+        vec![contender("contains_range", |range| ours.contains(range))],
+        vec![contender(NAME, |range| theirs.contains(range))],
+    );
+}

@@ -1,0 +1,54 @@
+//! Writes of a page each, one after the other, to pages that are mapped already.
+
+use super::{
+    ours::Ours,
+    store::{PAGE, Store, StoreReader, StoreWriter, folder},
+    theirs::Theirs,
+};
+use crate::{
+    buffer::{Buffer, check, fill},
+    race::{Contender, Races},
+};
+use std::{
+    hint::black_box,
+    time::{Duration, Instant},
+};
+
+pub fn run(races: &mut Races) {
+    let ours = vec![contender(Ours::AT_COMMIT), contender(Ours::by_default())];
+    races.run("file write, 4 KiB, warm pages", ours, vec![contender(Theirs)]);
+    races.note("file write: with \"flush every\", the writing thread syncs what it wrote; theirs never syncs.".into());
+}
+
+fn contender<S: Store + 'static>(store: S) -> Contender<'static> {
+    verify(&store);
+    Contender::new(store.name(), move |n| write_pages(&store, n))
+}
+
+/// The time that `n` writes to a new file take.
+fn write_pages<S: Store>(store: &S, n: u64) -> Duration {
+    let folder = folder();
+    let (mut writer, _reader) = store.open(folder.path(), n * PAGE);
+    writer.warm(n * PAGE);
+    let page = Buffer::mid_page(PAGE as usize);
+    let start = Instant::now();
+    for i in 0..n {
+        writer.write(i * PAGE, black_box(&page));
+    }
+    start.elapsed()
+}
+
+fn verify<S: Store>(store: &S) {
+    const PAGES: u64 = 64;
+    let folder = folder();
+    let (mut writer, reader) = store.open(folder.path(), PAGES * PAGE);
+    writer.warm(PAGES * PAGE);
+    let mut page = vec![0; PAGE as usize];
+    for offset in (0..PAGES * PAGE).step_by(PAGE as usize) {
+        fill(offset, &mut page);
+        writer.write(offset, &page);
+        page.fill(0);
+        assert!(reader.read(offset, &mut page), "{}: no bytes at {offset}", store.name());
+        check(offset, &page, &store.name());
+    }
+}

@@ -1,0 +1,284 @@
+//! Fetches a file: over several connections at once where the server sends parts, and so that whatever cuts it short
+//! leaves something to go on from.
+//!
+//! ```text
+//!   Client ──▶ Offer: length, version, parts?
+//!                │
+//!                ├─ in parts ─▶ connection 1 … n ─▶ Claim ─▶ FILE.part ─▶ FILE
+//!                └─ as a whole ─▶ one connection ──────────▶ FILE.part ─▶ FILE
+//! ```
+//!
+//! Parts are put together only if they are surely of one version of the file: each is asked for with `If-Range`, and a
+//! leftover of an earlier run is gone on with only if the server names the same version as then. A server that names no
+//! version is asked for the whole, by one connection, and once more from the start if that is cut; what is here by then
+//! has to be what comes again.
+
+mod client;
+mod error;
+mod fields;
+mod halt;
+mod hangup;
+mod progress;
+mod retry;
+mod size;
+mod transfer;
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use roundelay::{CancelToken, Leftover, MmapDriver, MmapOptions, OpenMode, Resource, StorageError, StorageResult};
+use serde::Serialize;
+use ureq::http::Uri;
+
+pub use error::{
+    EXIT_CHANGED, EXIT_DONE, EXIT_FAILURE, EXIT_FILE, EXIT_INTERRUPTED, EXIT_SERVER, EXIT_USAGE, GetError,
+};
+pub use halt::Stopper;
+pub use size::Size;
+
+use client::{Client, Offer, Stream};
+use progress::{Progress, note};
+use retry::{Retries, Trouble};
+use transfer::Transfer;
+
+/// The most connections at once.
+pub const MAX_CONNECTIONS: u8 = 16;
+
+/// A library's tag holds no more.
+const MAX_TAG_BYTES: usize = 1024;
+
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
+/// What to fetch, and how.
+#[derive(Clone, Debug)]
+pub struct GetOptions {
+    /// The address.
+    pub url: String,
+    /// Where it is to be.
+    pub file: PathBuf,
+    /// At most so many connections at once.
+    pub connections: u8,
+    /// Replace a file that is there.
+    pub force: bool,
+    /// Give up after so many tries in which nothing came.
+    pub tries: u32,
+    /// A connection that is silent for so long is taken for cut.
+    pub patience: Duration,
+    /// What is here is made safe each time so many bytes have come.
+    pub flush_every_bytes: u64,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// It was fetched.
+    Done,
+    /// There was nothing to fetch.
+    AlreadyThere,
+}
+
+/// What it came to, in the order in which it is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Summary {
+    /// The length of the file.
+    pub bytes: u64,
+    /// What was fetched of it now.
+    pub fetched: u64,
+    /// What was there from an earlier run.
+    pub resumed: u64,
+    /// How long it took.
+    pub seconds: f64,
+    /// How many connections were used.
+    pub connections: usize,
+    /// How often one had to be made again.
+    pub retries: u64,
+    /// How it ended.
+    pub status: Status,
+}
+
+impl Summary {
+    /// One line of JSON.
+    ///
+    /// # Errors
+    /// None in practice: there is nothing in it that JSON cannot say.
+    pub fn to_json(&self) -> serde_json::Result<String> {
+        serde_json::to_string(self)
+    }
+}
+
+/// Fetches a file.
+///
+/// # Errors
+/// [`GetError`]. Unless it says otherwise, what has come so far is kept beside the file, for the same command to go on
+/// with.
+pub fn run(options: &GetOptions, stopper: &Stopper) -> Result<Summary, GetError> {
+    let url = parse_url(&options.url)?;
+    let file = Place::look(&options.file)?;
+    let client = Client::new(&url, options.connections.into(), options.patience);
+    stopper.watch(client.halt().clone());
+
+    let replaces = file.len.filter(|_| options.force).is_some();
+    // An answer that begins to flow is of use only to those who want its first byte.
+    let has_some = file.leftover || (file.len.is_some() && !replaces);
+    let ask = || if has_some { client.look(&url) } else { client.open(&url) };
+    let (offer, stream) = persist(ask, options, &client)?;
+
+    if let Some(there) = file.len.filter(|_| !replaces) {
+        if offer.len != Some(there) {
+            let expected = offer.len.map(Size);
+            return Err(GetError::Exists { path: options.file.clone(), there: Size(there), expected });
+        }
+        note(format_args!("{} is there already, with the same {}", options.file.display(), Size(there)));
+        let status = Status::AlreadyThere;
+        let nothing =
+            Summary { bytes: there, fetched: 0, resumed: 0, seconds: 0.0, connections: 0, retries: 0, status };
+        return Ok(nothing);
+    }
+    fetch(options, stopper, url, client, (offer, stream), replaces)
+}
+
+fn parse_url(text: &str) -> Result<Uri, GetError> {
+    let wrong = |reason| GetError::Url { url: text.to_owned(), reason };
+    let url: Uri = text.parse().map_err(|_| wrong("it cannot be understood"))?;
+    match url.scheme_str() {
+        Some("http" | "https") => Ok(url),
+        Some(_) => Err(wrong("only http:// and https:// are spoken here")),
+        None => Err(wrong("it does not begin with http:// or https://")),
+    }
+}
+
+/// What there is where the file is to be.
+struct Place {
+    /// The length of a file of that name.
+    len: Option<u64>,
+    /// Part of one, by an earlier run.
+    leftover: bool,
+}
+
+impl Place {
+    fn look(path: &Path) -> Result<Self, GetError> {
+        let not_a_file = |what| Err(GetError::NotAFile { path: path.to_owned(), what });
+        let len = match fs::metadata(path) {
+            Ok(found) if found.is_dir() => return not_a_file("a folder"),
+            Ok(found) if !found.is_file() => return not_a_file("no plain file"),
+            Ok(found) => Some(found.len()),
+            // What cannot be looked at is the store's to say: it has to write there.
+            Err(_) => None,
+        };
+        if path.file_name().is_none() {
+            return not_a_file("a folder");
+        }
+        Ok(Self { len, leftover: beside(path, ".part").exists() })
+    }
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    name.into()
+}
+
+/// Asks until there is an answer, or none is to be expected.
+fn persist<T>(ask: impl Fn() -> Result<T, Trouble>, options: &GetOptions, client: &Client) -> Result<T, GetError> {
+    let mut retries = Retries::new(options.tries);
+    loop {
+        let trouble = match ask() {
+            Ok(answer) => return Ok(answer),
+            Err(trouble) => trouble,
+        };
+        if let Err(Trouble::Lasting(error) | Trouble::Passing { error, .. }) = retries.wait(trouble, client.halt()) {
+            return Err(error);
+        }
+    }
+}
+
+/// Fetches what was offered.
+fn fetch(
+    options: &GetOptions,
+    stopper: &Stopper,
+    url: Uri,
+    client: Client,
+    (offer, stream): (Offer, Option<Stream>),
+    replaces: bool,
+) -> Result<Summary, GetError> {
+    let validator = offer.version.validator().filter(|_| offer.len.is_some());
+    let tag = validator.and_then(|validator| version_tag(&options.url, validator));
+    let resumable = offer.in_parts && tag.is_some();
+    let store = MmapOptions {
+        mode: if replaces { OpenMode::Replace } else { OpenMode::Auto },
+        len: offer.len,
+        tag: tag.unwrap_or_else(unlike_any_other),
+        flush_every_bytes: Some(options.flush_every_bytes),
+        ..MmapOptions::new(&options.file)
+    };
+    let resource = open_patiently(&store)?;
+    let resumed = announce(&resource.leftover(), &offer);
+    let transfer = Transfer {
+        options,
+        stopper,
+        url,
+        client,
+        resource,
+        resumed,
+        resumable,
+        progress: Progress::begin(offer.len, resumed),
+        counts: Arc::default(),
+        offer: Arc::new(offer),
+    };
+    transfer.run(stream)
+}
+
+/// Opens a store. One that another process has locked is given a moment: the kernel may still be busy to let go of what
+/// a process had that was killed just now.
+///
+/// # Errors
+/// As [`Resource::open`].
+pub fn open_patiently(options: &MmapOptions) -> StorageResult<Resource<MmapDriver>> {
+    let began = Instant::now();
+    loop {
+        match Resource::open(CancelToken::new(), options.clone()) {
+            Err(StorageError::Locked { .. }) if began.elapsed() < LOCK_PATIENCE => thread::sleep(LOCK_PAUSE),
+            opened => return opened,
+        }
+    }
+}
+
+/// By what a leftover is recognised as part of the very same file: the address, and what the server calls the version.
+/// `None` if that is too long to be remembered.
+#[must_use]
+pub fn version_tag(url: &str, validator: &str) -> Option<Vec<u8>> {
+    let tag = format!("{url}\n{validator}").into_bytes();
+    (tag.len() <= MAX_TAG_BYTES).then_some(tag)
+}
+
+/// For what no later run can go on with: a moment, and a process.
+fn unlike_any_other() -> Vec<u8> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    format!("\n{} {}", now.as_nanos(), std::process::id()).into_bytes()
+}
+
+/// Says what was found of an earlier run. Returns how many of its bytes are good.
+fn announce(leftover: &Leftover, offer: &Offer) -> u64 {
+    match leftover {
+        Leftover::Resumed { bytes, dropped } => {
+            let len = Size(offer.len.unwrap_or(*bytes));
+            let all_again = if offer.in_parts { "" } else { ", but the server sends the whole file again" };
+            note(format_args!("resuming: {} are there{all_again}", Size(*bytes).of(len)));
+            if *dropped > 0 {
+                note(format_args!("{} more were damaged, and are fetched again", Size(*dropped)));
+            }
+            *bytes
+        }
+        Leftover::SetAside { why } => {
+            note(format_args!("starting over, what was there is set aside: {why}"));
+            0
+        }
+        _ => 0,
+    }
+}
