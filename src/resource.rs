@@ -581,11 +581,12 @@ impl<D: DriverIo> State<D> {
             self.fail(reason.clone());
             return Err(StorageError::Failed(reason));
         }
-        if let Some(coverage) = self.coverage() {
-            coverage.truncate(end);
-        }
         if !self.life.commit(end) {
             return Err(self.life.error(self.life.stage()));
+        }
+        // After the verdict: a reader behind the end finds bytes, and then the end.
+        if let Some(coverage) = self.coverage() {
+            coverage.truncate(end);
         }
         self.wake_all();
         if let (Some(observer), Some(final_len)) = (&self.observer, final_len) {

@@ -1,5 +1,5 @@
 //! Tests in a process of their own: for what concerns a whole process (its memory, its mappings, a signal), for what
-//! takes several, and for file systems that are mounted for a test alone.
+//! takes several, and for file systems that are mounted for a test alone. For Linux.
 #![allow(dead_code)] // each test binary uses what it needs
 
 use crate::threads::must_end;
@@ -29,7 +29,6 @@ pub fn alone<F: Fn() + Copy>(test: F, story: impl FnOnce() + Send + 'static) {
 
 /// As [`alone`], where the process may mount file systems that nobody else sees, and its temporary files lie in memory.
 /// A system that lets nobody do that cannot be tested so; the test says so, and passes.
-#[cfg(target_os = "linux")]
 pub fn alone_with_mounts<F: Fn() + Copy>(test: F, story: impl FnOnce() + Send + 'static) {
     if role().is_some() {
         // A folder in which something is mounted cannot be removed. This one goes with the process.
@@ -73,26 +72,22 @@ pub fn assert_succeeds(output: &Output) {
 }
 
 /// Mounts a file system of `bytes` that lies in memory on `folder`.
-#[cfg(target_os = "linux")]
 pub fn mount_small(folder: &Path, bytes: u64) {
     mount(&["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"], folder);
 }
 
 /// Makes `folder` one in which nothing can be changed.
-#[cfg(target_os = "linux")]
 pub fn mount_read_only(folder: &Path) {
     mount(&["--bind", folder.to_str().expect("a plain name")], folder);
     mount(&["-o", "remount,bind,ro"], folder);
 }
 
-#[cfg(target_os = "linux")]
 fn mount(options: &[&str], folder: &Path) {
     let output = Command::new("mount").args(options).arg(folder).output().expect("there is a mount");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// A figure of this process, in KiB: `VmRSS`, the memory that it has, or another.
-#[cfg(target_os = "linux")]
 pub fn memory_kib(figure: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("/proc is mounted");
     let line = status.lines().find(|line| line.starts_with(figure)).expect("the kernel knows it");
@@ -100,14 +95,12 @@ pub fn memory_kib(figure: &str) -> u64 {
 }
 
 /// How many mappings this process has of files whose path contains `name`, gone ones included.
-#[cfg(target_os = "linux")]
 pub fn mappings_of(name: &str) -> usize {
     let maps = std::fs::read_to_string("/proc/self/maps").expect("/proc is mounted");
     maps.lines().filter(|line| line.contains(name)).count()
 }
 
 /// How many files this process has open, sockets and the like included.
-#[cfg(target_os = "linux")]
 pub fn open_files() -> usize {
     std::fs::read_dir("/proc/self/fd").expect("/proc is mounted").count()
 }

@@ -1,5 +1,4 @@
 //! A disk that fills is an error of the call that needed room: never a signal, and never the end of the resource.
-#![cfg(target_os = "linux")]
 
 use crate::{
     alone::{alone_with_mounts, mount_read_only, mount_small},

@@ -1,5 +1,4 @@
 //! One generation after another: readers of the old keep it, the writing side frees it, and nothing stays behind.
-#![cfg(target_os = "linux")]
 
 use crate::{
     alone::{alone, mappings_of, open_files},

@@ -94,6 +94,28 @@ fn an_unfinished_file_that_was_cut_short_is_believed_up_to_the_cut() {
     }
 }
 
+/// What was cut off stayed in the index; the file was reserved there anew, as zeros, and at the open after that a stretch
+/// that had been zeros was right once more, though nobody had written it.
+#[test]
+fn what_was_cut_off_is_not_believed_when_there_are_zeros_in_its_place() {
+    for len in [Some(LEN), None] {
+        let scratch = Scratch::new();
+        let resource = open(wanted(&scratch, len)).unwrap();
+        let mut writer = resource.writer().unwrap();
+        for piece in PIECES {
+            writer.write_at(piece.start, &vec![0; (piece.end - piece.start) as usize]).unwrap();
+            resource.flush().unwrap();
+        }
+        drop((writer, resource));
+        scratch.write("f.part", &[0; 100]);
+        for dropped in [WRITTEN - 60, 0] {
+            let resource = open(wanted(&scratch, len)).unwrap();
+            assert_eq!(resource.leftover(), Leftover::Resumed { bytes: 60, dropped });
+            assert_eq!(resource.reader().available(), [0..60].into_iter().collect());
+        }
+    }
+}
+
 #[test]
 fn a_stretch_with_a_wrong_byte_is_fetched_again() {
     let interrupted = Interrupted::new(Some(LEN));

@@ -1,5 +1,6 @@
 //! Files and disks as they are found in the wild: full, read-only, damaged, somebody else's, raced for. Whatever
 //! happens is a clear error, what others have is unharmed, and nothing is left that was not there.
+#![cfg(target_os = "linux")]
 
 mod full_disk;
 mod generations;

@@ -4,7 +4,9 @@ use crate::{
     alone::alone, assert_same, finish, in_words, options, pattern, read_all, refusal, scratch::Scratch,
     threads::assert_is,
 };
-use roundelay::{Driver, DriverIo, Leftover, MmapDriver, MmapOptions, OpenMode, ResourceStatus, StorageError, open};
+use roundelay::{
+    Driver, DriverIo, IndexProblem, Leftover, MmapDriver, MmapOptions, OpenMode, ResourceStatus, StorageError, open,
+};
 use std::fs;
 
 const WHOLE: u64 = 300;
@@ -165,6 +167,22 @@ fn a_rewrite_that_was_killed_is_forgotten() {
     let mut changed = pattern(1, 0..WHOLE);
     changed[..3].copy_from_slice(b"new");
     assert_eq!(snapshot(&killed), [("f".to_owned(), changed)]);
+}
+
+/// It was renamed without a word.
+#[test]
+fn a_rewrite_sets_an_unfinished_download_aside_and_says_so() {
+    let scratch = place(true, true);
+    let begun = scratch.read("f.part");
+    let resource = open(options(scratch.path("f"), OpenMode::ReadWrite)).unwrap();
+    assert_eq!(resource.leftover(), Leftover::None);
+    let mut writer = resource.writer().unwrap();
+    writer.write_at(0, b"new").unwrap();
+    assert_eq!(resource.leftover(), Leftover::SetAside { why: IndexProblem::InTheWay });
+    assert_same(scratch.read("f.part.old"), begun);
+    writer.commit(None).unwrap();
+    assert_eq!(scratch.names(), ["f", "f.part.index.old", "f.part.old"]);
+    assert_eq!(&scratch.read("f")[..3], b"new");
 }
 
 /// A file that has appeared under the name since the open is somebody else's.

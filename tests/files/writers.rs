@@ -6,7 +6,7 @@ use crate::{
     scratch::Scratch,
     threads::{assert_is, must_end},
 };
-use roundelay::{MmapOptions, OpenMode, ResourceStatus, StorageError, open};
+use roundelay::{Leftover, MmapDriver, MmapOptions, OpenMode, Resource, ResourceStatus, StorageError, open};
 use std::{
     env, fs,
     path::{Path, PathBuf},
@@ -93,6 +93,28 @@ fn a_second_rewrite_is_refused_and_can_be_tried_again() {
     two.commit(None).unwrap();
     assert_eq!(scratch.read("f"), b"committeD", "it is the next generation of what it has read");
     assert_eq!(scratch.names(), ["f"]);
+}
+
+/// Between the rename of its data and the removal of its index: whoever begins anew in that moment would have his index
+/// removed.
+#[test]
+fn whoever_is_about_to_finish_is_not_run_into() {
+    let (scratch, other) = (Scratch::new(), Scratch::new());
+    let resource = open(MmapOptions::new(other.path("f"))).unwrap();
+    resource.writer().unwrap().append(b"begun").unwrap();
+    drop(resource);
+    let index = other.read("f.part.index");
+    scratch.write("f.part.index", &index);
+    let held = fs::File::open(scratch.path("f.part.index")).unwrap();
+    held.try_lock().unwrap();
+    for mode in WRITING {
+        let error = open(options(scratch.path("f"), mode)).unwrap_err();
+        assert_eq!(in_words(&error, &scratch.path("f")), "NAME.part.index is being written by somebody else");
+        assert_eq!((scratch.names(), scratch.read("f.part.index")), (vec!["f.part.index".to_owned()], index.clone()));
+    }
+    drop(held);
+    finish(&open(MmapOptions::new(scratch.path("f"))).unwrap(), b"anew");
+    assert_eq!(scratch.read("f"), b"anew");
 }
 
 // ---- races ----
@@ -220,7 +242,7 @@ fn two_that_open_while_one_commits_agree_on_the_file() {
 // ---- a file that was taken away ----
 
 /// Somebody has removed the unfinished file, and another writer has begun anew under its name.
-fn taken_away(scratch: &Scratch) -> [roundelay::Resource<roundelay::MmapDriver>; 2] {
+fn taken_away(scratch: &Scratch) -> [Resource<MmapDriver>; 2] {
     let first = open(MmapOptions::new(scratch.path("f"))).unwrap();
     fs::remove_file(scratch.path("f.part")).unwrap();
     fs::remove_file(scratch.path("f.part.index")).unwrap();
@@ -276,7 +298,7 @@ fn a_lock_dies_with_its_process() {
             killed.kill().unwrap();
             killed.wait().unwrap();
             let resource = open(MmapOptions::new(scratch.path("f"))).unwrap();
-            assert_eq!(resource.leftover(), roundelay::Leftover::Resumed { bytes: 1000, dropped: 0 });
+            assert_eq!(resource.leftover(), Leftover::Resumed { bytes: 1000, dropped: 0 });
             finish(&resource, &pattern(0, 1000..2000));
             assert_same(scratch.read("f"), pattern(0, 0..2000));
         }
