@@ -5,7 +5,8 @@ use crate::{
     coverage::Coverage,
     gate::Gates,
     lifecycle::Stage,
-    resource::{Shared, State},
+    resource::Shared,
+    state::State,
     sync::{Deadline, Mutex, MutexGuard},
     wait::{Interrupts, Look, Patience, Waited},
 };

@@ -18,7 +18,7 @@ use crate::{
     Interrupter, Publication, ReadError, StorageError, StorageResult,
     driver::RingDriver,
     lifecycle::Stage,
-    resource::{Edge, State},
+    state::{Edge, State},
     sync::{AtomicU64, CachePadded, Deadline, Ordering::*},
     wait::{Interrupts, Look, Patience, WaitTable, Waited},
     window::Window,

@@ -58,6 +58,7 @@ mod reader;
 mod ready;
 mod resource;
 mod segments;
+mod state;
 mod store;
 mod sync;
 mod wait;

@@ -3,7 +3,8 @@
 use crate::{
     Cursor, DriverIo, Interrupter, OnLap, ReadError, ResourceStatus, Span, StorageResult, WaitOutcome,
     driver::RingDriver,
-    resource::{Shared, State},
+    resource::Shared,
+    state::State,
     store::Strays,
     sync::{Deadline, Tally},
     wait::{Interrupts, Patience},

@@ -1,8 +1,9 @@
 //! The stores that keep everything, through the same handles as the ring.
 
 use roundelay::{
-    AnyDriver, CancelToken, Fetcher, MemDriver, MemOptions, MmapOptions, OnLap, OpenMode, OpenOptions, ReadError,
-    Reader, Resource, RingOptions, StorageError, WaitOutcome, open,
+    AnyDriver, CancelToken, Driver, DriverIo, DriverState, Fetcher, InvalidOptions, MAX_OFFSET, MemDriver, MemOptions,
+    MmapDriver, MmapOptions, OnLap, OpenMode, OpenOptions, ReadError, Reader, Resource, ResourceStatus, RingOptions,
+    StorageError, WaitOutcome, open,
 };
 use std::{
     io::{Read, Seek, SeekFrom, Write},
@@ -18,7 +19,7 @@ fn pattern(range: std::ops::Range<u64>) -> Vec<u8> {
     range.map(|at| (at ^ at >> 8 ^ at >> 16) as u8 ^ 0x5a).collect()
 }
 
-fn read_all<D: roundelay::DriverIo>(reader: &Reader<D>, from: u64, len: usize) -> Vec<u8> {
+fn read_all<D: DriverIo>(reader: &Reader<D>, from: u64, len: usize) -> Vec<u8> {
     let mut back = vec![0; len];
     let mut done = 0;
     while done < len {
@@ -32,7 +33,7 @@ fn read_all<D: roundelay::DriverIo>(reader: &Reader<D>, from: u64, len: usize) -
 }
 
 /// What code above a driver does; it does not know which one is below.
-fn a_life<D: roundelay::DriverIo>(resource: &Resource<D>) {
+fn a_life<D: DriverIo>(resource: &Resource<D>) {
     let mut writer = resource.writer().unwrap();
     let reader = resource.reader();
     let mut buf = [0; 8];
@@ -99,7 +100,7 @@ fn a_capacity_is_an_error_and_the_resource_stays() {
     ));
 }
 
-fn fill<D: roundelay::DriverIo>(fetcher: &Fetcher<D>, threads: usize, max: u64, piece: usize) {
+fn fill<D: DriverIo>(fetcher: &Fetcher<D>, threads: usize, max: u64, piece: usize) {
     thread::scope(|scope| {
         for _ in 0..threads {
             let fetcher = fetcher.clone();
@@ -186,4 +187,95 @@ fn a_type_erased_reader_waits_like_any_other() {
     let _: Resource<MemDriver> = open(MemOptions::default()).unwrap();
     fn is_options<O: OpenOptions>(_: &O) {}
     is_options(&MemOptions::default());
+}
+
+/// The position moved to where nothing had been written, and the next `append` left a hole before itself.
+#[test]
+fn a_write_of_nothing_does_not_move_the_position() {
+    let resource = open(MemOptions::default()).unwrap();
+    let mut writer = resource.writer().unwrap();
+    writer.write_at(1000, &[]).unwrap();
+    assert_eq!(writer.position(), 0);
+    writer.append(b"x").unwrap();
+    writer.commit(None).unwrap();
+    assert_eq!(resource.reader().final_len(), Some(1));
+}
+
+/// The sum of the offset and the length of the buffer was more than a number holds.
+#[test]
+fn an_offset_at_the_end_of_numbers_is_no_panic_in_a_rewrite() {
+    let resource = open(MemOptions::committed([1; 100])).unwrap();
+    resource.reactivate().unwrap();
+    let reader = resource.reader();
+    for offset in [u64::MAX, u64::MAX - 3, MAX_OFFSET] {
+        assert_eq!(reader.try_read_at(offset, &mut [0; 16]), Err(ReadError::NotYet));
+        let read = reader.read_at_timeout(offset, &mut [0; 16], Duration::ZERO);
+        assert!(matches!(read, Err(StorageError::OffsetOverflow { .. })), "{read:?}");
+    }
+}
+
+/// Only a lock tells that they are there, and the form that takes none said that they never would be.
+#[test]
+fn a_piece_that_touches_no_other_is_not_lost_when_the_resource_fails() {
+    let resource = open(MemOptions::default()).unwrap();
+    let mut writer = resource.writer().unwrap();
+    writer.write_at(0, &[1; 10]).unwrap();
+    writer.write_at(20, &[2; 10]).unwrap();
+    writer.fail(StorageError::other("the station went away"));
+    let (reader, mut buf) = (resource.reader(), [0; 10]);
+    assert_eq!(reader.try_read_at(20, &mut buf), Err(ReadError::NotYet));
+    assert_eq!(reader.read_at(20, &mut buf).unwrap(), 10);
+    assert_eq!(buf, [2; 10]);
+    assert!(matches!(reader.read_at(10, &mut buf), Err(StorageError::Failed(_))));
+}
+
+/// Its bytes were written in place, under the hands of those who were copying them.
+#[test]
+fn a_committed_store_is_committed_whatever_the_state_says() {
+    let (driver, _) = MemDriver::open(MemOptions::committed([1; 100])).unwrap();
+    assert!(matches!(driver.write_at(0, &[2; 100], false), Err(StorageError::Committed)));
+    let resource = Resource::from_driver(CancelToken::new(), driver, DriverState::default()).unwrap();
+    assert!(matches!(resource.writer(), Err(StorageError::Committed)));
+    assert_eq!(resource.status(), ResourceStatus::Committed { final_len: 100 });
+    assert_eq!(read_all(&resource.reader(), 0, 200), [1; 100]);
+}
+
+/// The state said "committed" of a driver that had been reactivated since, and a read went for bytes that only the
+/// generation before had.
+#[test]
+fn a_store_that_is_being_rewritten_is_active_whatever_the_state_says() {
+    let (driver, state) = MemDriver::open(MemOptions::committed([1; 100])).unwrap();
+    driver.reactivate().unwrap();
+    let resource = Resource::from_driver(CancelToken::new(), driver, state).unwrap();
+    assert_eq!(resource.status(), ResourceStatus::Active);
+    let reader = resource.reader();
+    assert_eq!(read_all(&reader, 0, 100), [1; 100]);
+    let mut writer = resource.writer().unwrap();
+    writer.write_at(10, &[2; 10]).unwrap();
+    writer.commit(None).unwrap();
+    assert_eq!(read_all(&resource.reader(), 0, 200), [&[1; 10][..], &[2; 10], &[1; 80]].concat());
+}
+
+/// One of the two was believed, and the other forgotten.
+#[test]
+fn a_length_that_contradicts_the_initial_data_is_refused() {
+    for len in [0, 3, 5] {
+        let opened = open(MemOptions { len: Some(len), ..MemOptions::committed(*b"four") });
+        let expected = InvalidOptions::InitialLength { initial: 4, len };
+        assert!(matches!(opened, Err(StorageError::InvalidOptions(found)) if found == expected), "{opened:?}");
+    }
+    open(MemOptions { len: Some(4), ..MemOptions::committed(*b"four") }).unwrap();
+}
+
+/// The length of a range that ends before it starts was a panic.
+#[test]
+fn a_driver_that_is_told_nonsense_flushes_what_was_written() {
+    let scratch = Scratch::new();
+    let (driver, _) = MmapDriver::open(MmapOptions::new(scratch.path("f"))).unwrap();
+    driver.write_at(0, b"written", false).unwrap();
+    for (start, end) in [(10, 5), (u64::MAX, 0), (0, u64::MAX)] {
+        driver.notify_write(&(start..end));
+    }
+    assert_eq!(driver.flush().unwrap(), 7);
+    assert_eq!(driver.flush().unwrap(), 0);
 }

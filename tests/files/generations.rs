@@ -4,10 +4,11 @@ use crate::{
     alone::{alone, mappings_of, open_files},
     assert_same, finish, options, pattern, read_all,
     scratch::Scratch,
-    threads::{assert_is, must_end},
+    threads::{Sleeper, assert_is, must_end},
 };
 use roundelay::{
-    MemOptions, MmapDriver, MmapOptions, OpenMode, ReadError, Reader, Resource, ResourceStatus, StorageError, open,
+    MemOptions, MmapDriver, MmapOptions, OpenMode, Publication, ReadError, Reader, Resource, ResourceStatus,
+    StorageError, WaitOutcome, open,
 };
 use std::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},
@@ -151,6 +152,56 @@ fn a_rewrite_that_failed_is_gone_on_with() {
     assert_same(read_all(&resource.reader()), &expected);
     assert_same(read_all(&old), pattern(0, 0..LEN));
     assert_same(read_all(&failed), [pattern(1, 0..100_000), pattern(0, 100_000..LEN)].concat());
+}
+
+/// It went on where the bytes had ended that the commit dropped, and left a hole.
+#[test]
+fn a_writer_goes_on_at_the_end_that_its_commit_made() {
+    let scratch = Scratch::new();
+    let resource = open(options(scratch.path("f"), OpenMode::ReadWrite)).unwrap();
+    let mut writer = resource.writer().unwrap();
+    writer.append(&pattern(0, 0..100)).unwrap();
+    writer.commit(Some(50)).unwrap();
+    assert_eq!(writer.position(), 50);
+    writer.append(&pattern(0, 50..60)).unwrap();
+    writer.commit(None).unwrap();
+    assert_same(scratch.read("f"), pattern(0, 0..60));
+}
+
+/// The readers of the next generation were not told that its writer wakes nobody, and slept for ever.
+#[test]
+fn a_silent_writer_that_begins_a_generation_is_still_heard() {
+    must_end(|| {
+        let scratch = Scratch::new();
+        let resource = open(options(scratch.path("f"), OpenMode::ReadWrite)).unwrap();
+        let mut writer = resource.writer().unwrap();
+        writer.set_publication(Publication::SILENT);
+        writer.append(&pattern(0, 0..100)).unwrap();
+        writer.commit(None).unwrap();
+        writer.append(b"x").unwrap();
+        let reader = resource.reader();
+        let waiting = Sleeper::start(move || reader.wait_range(101..102));
+        writer.append(b"y").unwrap();
+        assert_is!(waiting.wakes_with(), Ok(WaitOutcome::Ready));
+    });
+}
+
+/// A flush told of bytes as durable that no open would go on with.
+#[test]
+fn a_flush_of_a_rewrite_promises_nothing() {
+    let scratch = Scratch::new();
+    scratch.write("f", &pattern(0, 0..LEN));
+    for flush_every_bytes in [None, Some(1)] {
+        let options = MmapOptions { flush_every_bytes, ..options(scratch.path("f"), OpenMode::ReadWrite) };
+        let resource = open(options).unwrap();
+        let mut writer = resource.writer().unwrap();
+        assert_eq!(resource.flush().unwrap(), 0);
+        writer.write_at(0, b"new").unwrap();
+        assert_eq!(resource.flush().unwrap(), 0);
+        writer.fail(StorageError::other("for good"));
+        assert_eq!(resource.flush().unwrap(), 0);
+    }
+    assert_eq!(scratch.names(), ["f"]);
 }
 
 /// What lies above the end of a short commit may be read at that moment: it must be there until nobody can.

@@ -296,6 +296,68 @@ fn what_cannot_be_set_aside_whole_stays_as_it_is() {
     assert_eq!(interrupted.go_on(&scratch), resumed(WRITTEN));
 }
 
+/// The data were renamed before the index. Whoever died in between left an index without data, and the next open
+/// renamed the empty file that it had just made over the data set aside.
+#[test]
+fn what_was_set_aside_survives_a_crash_in_the_middle_of_that() {
+    let interrupted = Interrupted::new(Some(LEN));
+    let other = |scratch: &Scratch| MmapOptions { tag: b"v2".to_vec(), ..wanted(scratch, Some(LEN)) };
+    let set_aside = |scratch: &Scratch, name| {
+        fs::rename(scratch.path(name), scratch.path(&format!("{name}.old"))).unwrap();
+    };
+    // Between the two renames, in either order.
+    let scratch = interrupted.place();
+    set_aside(&scratch, "f.part");
+    go_on(&scratch, other(&scratch));
+    assert_eq!(scratch.read("f.part.old"), interrupted.part);
+    let scratch = interrupted.place();
+    set_aside(&scratch, "f.part.index");
+    assert_eq!(go_on(&scratch, other(&scratch)), Leftover::SetAside { why: IndexProblem::Missing });
+    assert_eq!(scratch.read("f.part.old"), interrupted.part);
+    assert_eq!(scratch.read("f.part.index.old"), interrupted.index);
+    // Behind both, and while the index of the file that follows was made.
+    for begun in [0, 1, HEAD - 1] {
+        let scratch = interrupted.place();
+        set_aside(&scratch, "f.part");
+        set_aside(&scratch, "f.part.index");
+        scratch.write("f.part", b"");
+        scratch.write("f.part.index", &interrupted.index[..begun]);
+        assert_eq!(go_on(&scratch, other(&scratch)), Leftover::None);
+        assert_eq!(scratch.read("f.part.old"), interrupted.part, "{begun}");
+        assert_eq!(scratch.read("f.part.index.old"), interrupted.index, "{begun}");
+    }
+}
+
+/// An index that had outlived its data was gone on with. The new file was reserved as zeros, so that stretches of zeros
+/// were right at the open after that, though this download had not written them.
+#[test]
+fn an_index_without_data_says_nothing_of_the_file_that_follows() {
+    let scratch = Scratch::new();
+    let open_it = || open(wanted(&scratch, Some(LEN))).unwrap();
+    let resource = open_it();
+    resource.writer().unwrap().write_at(0, &[0; 60]).unwrap();
+    drop(resource);
+    fs::remove_file(scratch.path("f.part")).unwrap();
+    let resource = open_it();
+    assert_eq!(resource.leftover(), Leftover::Resumed { bytes: 0, dropped: 60 });
+    resource.writer().unwrap().write_at(100, b"this one's").unwrap();
+    drop(resource);
+    let resource = open_it();
+    assert_eq!(resource.leftover(), Leftover::Resumed { bytes: 10, dropped: 0 });
+    assert_eq!(resource.reader().available(), [100..110].into_iter().collect());
+}
+
+/// The empty file that it had made for itself stayed.
+#[test]
+fn an_open_that_finds_the_index_in_the_way_leaves_nothing() {
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.path("f.part.index")).unwrap();
+    fs::create_dir_all(scratch.path("f.part.index.old/full")).unwrap();
+    let message = refusal(wanted(&scratch, None));
+    assert_eq!(message, "cannot set aside NAME.part.index: Directory not empty (os error 39)");
+    assert_eq!(scratch.names(), ["f.part.index", "f.part.index.old"]);
+}
+
 /// Whoever died in the middle of `begin` or of `publish`.
 #[test]
 fn what_a_crash_leaves_between_two_steps_is_taken_for_what_it_is() {

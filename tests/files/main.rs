@@ -7,6 +7,7 @@ mod generations;
 mod leftovers;
 mod modes;
 mod paths;
+mod unsynced;
 mod writers;
 
 #[path = "../alone/mod.rs"]

@@ -237,6 +237,36 @@ fn a_resource_whose_commit_failed_can_be_written_on() {
     });
 }
 
+/// As above, by whoever uses the driver alone.
+#[test]
+fn a_driver_whose_commit_failed_can_be_written_on() {
+    alone(a_driver_whose_commit_failed_can_be_written_on, || {
+        let scratch = Scratch::new();
+        let (driver, _) = MmapDriver::open(MmapOptions::new(scratch.path("f"))).unwrap();
+        driver.write_at(0, &pattern(2, 0..10), false).unwrap();
+        scratch.write("f", b"theirs");
+        assert_is!(driver.commit(None), Err(StorageError::File { .. }));
+        driver.write_at(10, &pattern(2, 10..20_000), false).unwrap();
+        fs::remove_file(scratch.path("f")).unwrap();
+        driver.commit(None).unwrap();
+        assert_same(scratch.read("f"), pattern(2, 0..20_000));
+    });
+}
+
+/// The length that was wanted was forgotten when there was a file.
+#[test]
+fn a_committed_file_of_another_length_is_refused() {
+    let scratch = place(true, false);
+    for mode in [OpenMode::Auto, OpenMode::ReadWrite, OpenMode::ReadOnly] {
+        for len in [0, WHOLE - 1, WHOLE + 1] {
+            let wanted = MmapOptions { len: Some(len), ..options(scratch.path("f"), mode) };
+            assert_eq!(refusal(wanted), format!("NAME has {WHOLE} bytes, and {len} were wanted"));
+        }
+        open(MmapOptions { len: Some(WHOLE), ..options(scratch.path("f"), mode) }).unwrap();
+    }
+    assert_eq!(snapshot(&scratch), [("f".to_owned(), pattern(1, 0..WHOLE))]);
+}
+
 #[test]
 fn a_folder_that_has_appeared_under_the_name_is_not_replaced() {
     for mode in [OpenMode::Auto, OpenMode::Replace] {

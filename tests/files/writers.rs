@@ -265,6 +265,19 @@ fn a_commit_publishes_its_own_file_or_none() {
     assert_eq!(scratch.names(), ["f"]);
 }
 
+/// The index was removed by its name, which was by then that of whoever had begun next.
+#[test]
+fn a_commit_removes_its_own_index_or_none() {
+    let scratch = Scratch::new();
+    let resource = open(MmapOptions::new(scratch.path("f"))).unwrap();
+    fs::remove_file(scratch.path("f.part.index")).unwrap();
+    scratch.write("f.part.index", b"theirs");
+    finish(&resource, &pattern(1, 0..1000));
+    assert_same(scratch.read("f"), pattern(1, 0..1000));
+    assert_eq!(scratch.names(), ["f", "f.part.index"]);
+    assert_eq!(scratch.read("f.part.index"), b"theirs");
+}
+
 /// A store of which nothing would survive removes what has its name, and that was the other one's file.
 #[test]
 fn a_store_that_is_given_up_removes_its_own_file_or_none() {

@@ -22,7 +22,7 @@ use tally::{
 };
 
 /// A million, where the compiler optimises: without that they take minutes.
-const CALLBACKS: u32 = if cfg!(debug_assertions) { 50_000 } else { 1_000_000 };
+const CALLBACKS: u32 = if cfg!(debug_assertions) { 20_000 } else { 1_000_000 };
 
 /// All that a callback does, once.
 struct Callback {

@@ -98,7 +98,7 @@ impl Stores {
             tally.check(right && pattern::holds(at, &self.buf[..64]));
         }
         for reader in &self.over {
-            for at in [at, THERE - 8, THERE] {
+            for at in [at, THERE - 8, THERE, 1 << 40] {
                 let _ = read_at(tally, reader, at, &mut self.buf[..64]);
             }
         }

@@ -1,8 +1,8 @@
-//! What `resource.rs` does for drivers of others.
+//! What `state.rs` does for drivers of others.
 
 use super::{Mutant, edit};
 
-const FILE: &str = "resource.rs";
+const FILE: &str = "state.rs";
 
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {

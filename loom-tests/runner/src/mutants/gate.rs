@@ -1,4 +1,4 @@
-//! `gate.rs`, and what `writer.rs` and `resource.rs` do for gates and for jumps.
+//! `gate.rs`, and what `writer.rs` and `state.rs` do for gates and for jumps.
 //!
 //! Not here: the Release with which a gap is withdrawn. Who sees it withdrawn and an old end waits on, and is woken by the
 //! notification of the jump. And a writer that notifies what it wrote silently before it sleeps for room: opposite a
@@ -8,7 +8,7 @@ use super::{Edit, Mutant, edit};
 
 const FILE: &str = "gate.rs";
 const WRITER: &str = "writer.rs";
-const RESOURCE: &str = "resource.rs";
+const STATE: &str = "state.rs";
 
 const RACE: &str = "Causality violation";
 
@@ -280,7 +280,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "gate/verdict-does-not-reach-the-writer",
         why: "a writer that sleeps for room does not hear of a cancel",
         edits: &[edit(
-            RESOURCE,
+            STATE,
             &["impl<D: DriverIo> WakeAll for State<D>", "fn wake_all"],
             "self.room.notify_all();",
             "",
@@ -322,7 +322,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "gate/gap-wakes-nobody",
         why: "a gate that sleeps does not look",
-        edits: &[edit(RESOURCE, &["fn announce_gap"], "self.waits.notify_all();", "")],
+        edits: &[edit(STATE, &["fn announce_gap"], "self.waits.notify_all();", "")],
         caught_by: &["gate::a_gate_that_waits_across_a_gap"],
         symptom: "deadlock",
         ..Mutant::NONE
@@ -331,7 +331,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "gate/gap-wakes-first",
         why: "the gate looks before there is anything to see",
         edits: &[edit(
-            RESOURCE,
+            STATE,
             &["fn announce_gap"],
             "self.gap.store(at, Release); self.waits.notify_all();",
             "self.waits.notify_all(); self.gap.store(at, Release);",
@@ -343,7 +343,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "gate/gap-store-relaxed",
         why: "the gap is seen before the bytes that lie before it",
-        edits: &[edit(RESOURCE, &["fn announce_gap"], "self.gap.store(at, «Release»)", "Relaxed")],
+        edits: &[edit(STATE, &["fn announce_gap"], "self.gap.store(at, «Release»)", "Relaxed")],
         caught_by: &["gate::a_gate_gets_all_there_is_before_a_gap_of_a_silent_writer"],
         symptom: "SHORT",
         ..Mutant::NONE
@@ -351,7 +351,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "gate/silent-gap-store-relaxed",
         why: "the gap is seen before the bytes that lie before it",
-        edits: &[edit(RESOURCE, &["fn announce_gap_silently"], "self.gap.store(at, «Release»)", "Relaxed")],
+        edits: &[edit(STATE, &["fn announce_gap_silently"], "self.gap.store(at, «Release»)", "Relaxed")],
         caught_by: &["gate::a_gate_gets_all_there_is_before_a_gap_that_is_tried_silently"],
         symptom: "SHORT",
         ..Mutant::NONE
@@ -359,7 +359,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "gate/gap-load-relaxed",
         why: "the gap is seen before the bytes that lie before it",
-        edits: &[edit(RESOURCE, &["fn gap"], "self.gap.load(«Acquire»)", "Relaxed")],
+        edits: &[edit(STATE, &["fn gap"], "self.gap.load(«Acquire»)", "Relaxed")],
         caught_by: &["gate::a_gate_gets_all_there_is_before_a_gap_of_a_silent_writer"],
         symptom: "SHORT",
         ..Mutant::NONE
@@ -390,7 +390,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "gate/end-looked-at-before-start",
         why: "a range across the new start is said to be not there yet, for ever",
         edits: &[edit(
-            RESOURCE,
+            STATE,
             &["fn look_window"],
             "range.start < window.start",
             "range.start < window.start && range.end <= window.end",

@@ -1,16 +1,16 @@
-//! `lifecycle.rs`, and what `resource.rs` makes of it.
+//! `lifecycle.rs`, and what `state.rs` makes of it.
 
 use super::{Edit, Mutant, edit};
 
 const FILE: &str = "lifecycle.rs";
-const RESOURCE: &str = "resource.rs";
+const STATE: &str = "state.rs";
 
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "lifecycle/end-before-life",
         why: "the bytes written between the two looks are never served",
         edits: &[Edit {
-            file: RESOURCE,
+            file: STATE,
             within: &["fn edge"],
             find: "let stage = self.life.stage(); let end = ring.window().end();",
             replace: "let end = ring.window().end(); let stage = self.life.stage();",
@@ -28,7 +28,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "lifecycle/verdict-of-the-second-look",
         why: "the second look comes after the end: it is good for the final length only",
         edits: &[edit(
-            RESOURCE,
+            STATE,
             &["fn edge"],
             "Edge { stage, end: end.min(last), start: start.min(last) }",
             "Edge { stage: self.life.stage(), end: end.min(last), start: start.min(last) }",
@@ -40,7 +40,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "lifecycle/no-second-look",
         why: "a reader of an old generation reads on in the next",
-        edits: &[edit(RESOURCE, &["fn last"], "match «self.life.stage()»", "Stage::Active")],
+        edits: &[edit(STATE, &["fn last"], "match «self.life.stage()»", "Stage::Active")],
         caught_by: &[
             "lifecycle::an_old_generation_keeps_its_end",
             "lifecycle::an_old_generation_that_failed_keeps_its_end",
@@ -52,7 +52,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "lifecycle/known-end-for-the-verdict",
         why: "the verdict is newer than the end that it is held against",
         edits: &[edit(
-            RESOURCE,
+            STATE,
             &["fn read_ring"],
             "*known_end = edge.end;",
             "let edge = Edge { end: if *known_end > 0 { *known_end } else { edge.end }, ..edge }; *known_end = edge.end;",
@@ -120,7 +120,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "lifecycle/commit-wakes-nobody",
         why: "whoever waits for what will never come sleeps on",
-        edits: &[edit(RESOURCE, &["pub(crate) fn commit("], "self.wake_all();", "")],
+        edits: &[edit(STATE, &["pub(crate) fn commit("], "self.wake_all();", "")],
         caught_by: &[
             "lifecycle::a_commit_wakes",
             "lifecycle::a_range_that_is_cut_short_is_ready",
@@ -132,7 +132,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "lifecycle/failure-wakes-nobody",
         why: "whoever waits for what will never come sleeps on",
-        edits: &[edit(RESOURCE, &["pub(crate) fn fail("], "self.wake_all();", "")],
+        edits: &[edit(STATE, &["pub(crate) fn fail("], "self.wake_all();", "")],
         caught_by: &["lifecycle::a_failure_wakes", "lifecycle::a_dropped_writer_wakes"],
         symptom: "deadlock",
         ..Mutant::NONE
@@ -140,7 +140,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "lifecycle/cancel-wakes-nobody",
         why: "whoever waits for what will never come sleeps on",
-        edits: &[edit(RESOURCE, &["pub(crate) fn cancel(&self)"], "self.wake_all();", "")],
+        edits: &[edit(STATE, &["pub(crate) fn cancel(&self)"], "self.wake_all();", "")],
         caught_by: &["lifecycle::a_cancel_wakes", "lifecycle::a_cancelled_token_wakes"],
         symptom: "deadlock",
         ..Mutant::NONE
@@ -149,7 +149,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "lifecycle/wakes-before-the-verdict",
         why: "the sleeper looks before there is anything to see",
         edits: &[edit(
-            RESOURCE,
+            STATE,
             &["pub(crate) fn cancel(&self)"],
             "if self.life.cancel() { self.wake_all(); }",
             "self.wake_all(); self.life.cancel();",
