@@ -52,7 +52,7 @@
 mod leaves;
 mod word;
 
-use crate::sync::{Ceiling, Mutex, MutexGuard};
+use crate::sync::{Ceiling, Flag, Mutex, MutexGuard};
 use leaves::{LIMIT, Leaves, WORDS};
 use rangemap::RangeSet;
 use std::{
@@ -76,6 +76,8 @@ use word::{Extent, Word};
 pub struct Coverage {
     leaves: Leaves,
     inherited: Ceiling,
+    /// Something was written above the words.
+    reaches_far: Flag,
     slow: Mutex<Slow>,
 }
 
@@ -217,7 +219,12 @@ impl Coverage {
 
     /// Below `len` all is there, from an earlier generation; it may be written once more in this one.
     pub fn inheriting(len: u64) -> Self {
-        Self { leaves: Leaves::default(), inherited: Ceiling::new(len), slow: Mutex::new(Slow::default()) }
+        Self {
+            leaves: Leaves::default(),
+            inherited: Ceiling::new(len),
+            reaches_far: Flag::default(),
+            slow: Mutex::new(Slow::default()),
+        }
     }
 
     /// Below this all is there, from an earlier generation.
@@ -255,6 +262,7 @@ impl Coverage {
         }
         if at < range.end {
             self.lock().far.insert(at..range.end);
+            self.reaches_far.set();
         }
     }
 
@@ -358,7 +366,7 @@ impl Coverage {
     pub fn may_be_stray(&self, offset: u64) -> bool {
         match self.leaves.at(offset) {
             Some(leaf) => leaf[word_index(offset)].extent().spilled(),
-            None => offset >= LIMIT,
+            None => offset >= LIMIT && self.reaches_far.get(),
         }
     }
 

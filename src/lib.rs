@@ -17,7 +17,8 @@
 //! # May I call this in the callback?
 //!
 //! Each item says so under "Real-time". *Wait-free* means that every call ends in a bounded number of steps, whatever
-//! other threads do; *lock-free* and *blocking* are weaker, and so named. In short:
+//! other threads do; *lock-free* and *blocking* are weaker, and so named. In short, over a ring (over a store that keeps
+//! everything: [`Reader::try_read_at`], [`Cursor::try_read`] and the seeks):
 //!
 //! | yes | no |
 //! |---|---|

@@ -238,7 +238,9 @@ impl Part {
         let leftover = if bytes + dropped > 0 { Leftover::Resumed { bytes, dropped } } else { Leftover::None };
         let len = parsed.header.len;
         let part = Self::new(name, paths, file, &parsed.header, index, available.clone());
-        part.reserve(&(0..len.unwrap_or(data_len)))?;
+        // Of a file of unknown length, the bytes that are there have their blocks, and those to come are reserved in their
+        // time: holes may be larger than the disk.
+        part.reserve(&(0..len.unwrap_or(0)))?;
         Ok(Opened { part, len, available, leftover })
     }
 

@@ -247,3 +247,16 @@ fn a_read_only_folder_is_an_error_to_a_writer_and_none_to_a_reader() {
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
     });
 }
+
+/// All of the hole before it was reserved at the second open, and there was no room for that.
+#[test]
+fn a_piece_far_out_is_gone_on_with_on_a_small_disk() {
+    alone_with_mounts(a_piece_far_out_is_gone_on_with_on_a_small_disk, || {
+        let scratch = small_disk();
+        let resource = open(MmapOptions::new(scratch.path("f"))).unwrap();
+        resource.writer().unwrap().write_at(100 * DISK, b"far out").unwrap();
+        drop(resource);
+        let resource = open(MmapOptions::new(scratch.path("f"))).unwrap();
+        assert_eq!(resource.leftover(), Leftover::Resumed { bytes: 7, dropped: 0 });
+    });
+}
