@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::output::{Output, OutputChoice, OutputError};
+use crate::output::{Output, OutputError, OutputOptions};
 use crate::player::{PlayError, PlayOptions, Player};
 use crate::station::{Station, StationError};
 use crate::status::Display;
@@ -16,7 +16,7 @@ pub struct DemoOptions {
     /// Stop after so much audio.
     pub limit: Duration,
     /// The output.
-    pub output: OutputChoice,
+    pub output: OutputOptions,
     /// Picks the programme.
     pub seed: u64,
 }
@@ -43,8 +43,12 @@ pub enum DemoError {
 pub fn run(options: &DemoOptions, player: Player, display: &mut Display) -> Result<Summary, DemoError> {
     // What can fail for a wrong argument fails before anything has begun.
     let output = Output::open(&options.output)?;
+    let note = output.note();
     let station = Station::go_on_air(options.seed)?;
     let play = PlayOptions { url: station.url(), output, limit: Some(options.limit) };
     display.announce(&format!("{} on air at {}", crate::station::NAME, play.url));
+    if let Some(note) = note {
+        display.announce(&note);
+    }
     Ok(player.play(play, display)?)
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use roundelay_player::demo::{self, DemoOptions};
 use roundelay_player::get::{self, GetError, GetOptions};
-use roundelay_player::output::OutputChoice;
+use roundelay_player::output::{OutputChoice, OutputOptions};
 use roundelay_player::player::{Player, Stopper};
 use roundelay_player::status::{self, Display};
 use roundelay_player::summary::Summary;
@@ -49,9 +49,8 @@ struct DemoArgs {
     #[arg(long, value_name = "N", default_value = "20", value_parser = parse_seconds)]
     seconds: Duration,
 
-    /// `null`, a device that throws the audio away on time, or `wav:PATH`
-    #[arg(long, value_name = "OUTPUT", default_value = "null")]
-    output: OutputChoice,
+    #[command(flatten)]
+    output: OutputArgs,
 
     /// Picks the music: the same number, the same music
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -60,6 +59,32 @@ struct DemoArgs {
     /// End with one line of JSON on standard output
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Args)]
+struct OutputArgs {
+    /// `null`, a device that throws the audio away on time; `wav:PATH`; `jack`; `alsa`; or `auto` for JACK if a server
+    /// answers, else ALSA, else `null`
+    #[arg(long, value_name = "OUTPUT", default_value = "null")]
+    output: OutputChoice,
+
+    /// Frames that the output asks for at once; a JACK server has its own
+    #[arg(long, value_name = "FRAMES", value_parser = clap::value_parser!(u16).range(16..=8192))]
+    period: Option<u16>,
+
+    /// ALSA's name of a device, or what the names of JACK's ports begin with
+    #[arg(long, value_name = "NAME")]
+    device: Option<String>,
+}
+
+impl OutputArgs {
+    fn to_options(&self) -> OutputOptions {
+        OutputOptions {
+            choice: self.output.clone(),
+            period_frames: self.period.map(usize::from),
+            device: self.device.clone(),
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -141,7 +166,7 @@ const ENDED_BY_INTERRUPT: i32 = get::EXIT_INTERRUPTED as i32;
 fn run_demo(args: &DemoArgs) -> Result<(), Box<dyn std::error::Error>> {
     let player = Player::default();
     stop_on_interrupt(player.stopper())?;
-    let options = DemoOptions { limit: args.seconds, output: args.output.clone(), seed: args.seed };
+    let options = DemoOptions { limit: args.seconds, output: args.output.to_options(), seed: args.seed };
     let summary = demo::run(&options, player, &mut Display::on_stderr())?;
     print(&summary, args.json)
 }

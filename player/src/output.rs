@@ -4,6 +4,15 @@
 //! it is; so it does nothing that could wait: it has the library fill the period, looks at the clock before and after,
 //! and leaves the time it took in a ring of its own, where the status finds it.
 
+#[cfg(target_os = "linux")]
+mod alsa;
+#[cfg(all(feature = "cpal", not(target_os = "linux")))]
+mod cpal;
+mod device;
+#[cfg(target_os = "linux")]
+mod jack;
+#[cfg(target_os = "linux")]
+mod library;
 mod null;
 mod realtime;
 mod timings;
@@ -19,17 +28,26 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use roundelay::StorageError;
 use roundelay::pcm::{Fill, PcmReader};
+use roundelay::{ReadError, StorageError};
 use thiserror::Error;
 
 use crate::decode::Format;
+use crate::summary::DeviceFigures;
+use device::{CHANNELS, Counters, Device};
 use timings::TimingsWriter;
 
+#[cfg(target_os = "linux")]
+pub use alsa::AlsaError;
+pub use device::DeviceState;
+#[cfg(target_os = "linux")]
+pub use jack::JackError;
+#[cfg(target_os = "linux")]
+pub use library::LibraryError;
 pub use realtime::Scheduling;
 pub use timings::Timings;
 
-/// Frames in a period: 5.3 ms at 48 kHz.
+/// Frames in a period, unless somebody wants others: 5.3 ms at 48 kHz.
 const PERIOD_FRAMES: usize = 256;
 
 /// Playing starts once this much is decoded. Less starts sooner and stumbles over the first stutter of the network.
@@ -39,8 +57,16 @@ const START_MARK: Duration = Duration::from_millis(500);
 const LOOK_UP: Duration = Duration::from_millis(100);
 
 /// The output, as it is asked for on the command line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum OutputChoice {
+    /// JACK if a server answers, or else ALSA, or else what `Null` is. Where there are no JACK and ALSA: the system's own
+    /// sound, if that was built in.
+    #[default]
+    Auto,
+    /// A JACK server.
+    Jack,
+    /// A device of ALSA.
+    Alsa,
     /// A device that throws the audio away, on time.
     Null,
     /// A WAV file.
@@ -51,11 +77,32 @@ impl FromStr for OutputChoice {
     type Err = OutputError;
 
     fn from_str(text: &str) -> Result<Self, OutputError> {
-        match text.split_once(':') {
-            None if text == "null" => Ok(Self::Null),
-            Some(("wav", path)) if !path.is_empty() => Ok(Self::Wav(path.into())),
+        match (text, text.split_once(':')) {
+            ("auto", _) => Ok(Self::Auto),
+            ("jack", _) => Ok(Self::Jack),
+            ("alsa", _) => Ok(Self::Alsa),
+            ("null", _) => Ok(Self::Null),
+            (_, Some(("wav", path))) if !path.is_empty() => Ok(Self::Wav(path.into())),
             _ => Err(OutputError::Unknown),
         }
+    }
+}
+
+/// What to open, and how.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OutputOptions {
+    /// The output.
+    pub choice: OutputChoice,
+    /// Frames in a period, if that is not left to the output. A JACK server has its own in any case; a device of ALSA has
+    /// the nearest that it can.
+    pub period_frames: Option<usize>,
+    /// The device: ALSA's name for it, or what the names of JACK's ports begin with.
+    pub device: Option<String>,
+}
+
+impl OutputOptions {
+    fn period_frames(&self) -> usize {
+        self.period_frames.unwrap_or(PERIOD_FRAMES).max(1)
     }
 }
 
@@ -64,8 +111,53 @@ impl FromStr for OutputChoice {
 #[non_exhaustive]
 pub enum OutputError {
     /// No such output.
-    #[error("give `null`, or `wav:PATH` for a file")]
+    #[error(
+        "give `null`, or `wav:PATH` for a file, or a sound system: `jack`, `alsa`, or `auto` for whichever is there"
+    )]
     Unknown,
+    /// A device of something that has none.
+    #[error("{0} has no devices to choose from; leave out `{1}`, or choose `jack` or `alsa`")]
+    NoDevices(&'static str, String),
+    /// No sound system has a device of that name.
+    #[error("no output has a device `{device}`: {}", list(.reasons))]
+    NoDevice {
+        /// The name.
+        device: String,
+        /// What each said.
+        reasons: Vec<Self>,
+    },
+    /// The sound system is not that of this system, or was not built in.
+    #[error("{0} is not built into this program on this system")]
+    NotBuilt(&'static str),
+    /// The system's own sound, on systems without JACK and ALSA.
+    #[error("the system's audio device `{device}` cannot be used: {reason}")]
+    System {
+        /// Its name.
+        device: String,
+        /// What the system says.
+        reason: String,
+    },
+    /// JACK.
+    #[cfg(target_os = "linux")]
+    #[error(transparent)]
+    Jack(#[from] JackError),
+    /// ALSA.
+    #[cfg(target_os = "linux")]
+    #[error(transparent)]
+    Alsa(#[from] AlsaError),
+    /// The device does not play what the station sends.
+    #[error(
+        "the station sends {stream}, and {output} plays {CHANNELS} channels at {device_hz} Hz; nothing converts the one \
+         into the other yet: give the device that rate, or choose another output"
+    )]
+    Format {
+        /// What comes from the station.
+        stream: Format,
+        /// The output's name.
+        output: &'static str,
+        /// The device's rate.
+        device_hz: u32,
+    },
     /// The file cannot be made.
     #[error("cannot create {path}: {reason}; is there such a folder, and may you write there?")]
     Create {
@@ -92,72 +184,200 @@ pub enum OutputError {
     Thread(#[source] io::Error),
 }
 
-/// As it was asked for.
-impl fmt::Display for Output {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Null => f.write_str("null"),
-            Self::Wav { path, .. } => write!(f, "wav:{}", path.display()),
-        }
-    }
+fn list(reasons: &[OutputError]) -> String {
+    reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// An output that is there, before anything is played: what can fail for a wrong argument has not.
 #[derive(Debug)]
-pub enum Output {
-    /// See [`OutputChoice::Null`].
+pub struct Output {
+    sink: Sink,
+    period_frames: usize,
+    /// Why it is not one that would have been better.
+    passed_over: Vec<OutputError>,
+}
+
+/// Where the frames go.
+#[derive(Debug)]
+enum Sink {
     Null,
-    /// See [`OutputChoice::Wav`].
-    Wav {
-        /// Where it is.
-        path: PathBuf,
-        /// The file, still empty.
-        file: File,
-    },
+    Wav { path: PathBuf, file: File },
+    Device(Box<dyn Device>),
+}
+
+/// Its name on the command line.
+impl fmt::Display for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.sink {
+            Sink::Null => f.write_str("null"),
+            Sink::Wav { path, .. } => write!(f, "wav:{}", path.display()),
+            Sink::Device(device) => f.write_str(device.name()),
+        }
+    }
 }
 
 impl Output {
     /// Opens the output that was chosen.
     ///
     /// # Errors
-    /// [`OutputError::Create`].
-    pub fn open(choice: &OutputChoice) -> Result<Self, OutputError> {
-        match choice {
-            OutputChoice::Null => Ok(Self::Null),
-            OutputChoice::Wav(path) => {
+    /// If the output is not there, has no such device, or the file cannot be made.
+    pub fn open(options: &OutputOptions) -> Result<Self, OutputError> {
+        let mut passed_over = Vec::new();
+        let sink = match &options.choice {
+            OutputChoice::Auto => open_best(options, &mut passed_over)?,
+            OutputChoice::Jack => Sink::Device(open_jack(options)?),
+            OutputChoice::Alsa => Sink::Device(open_alsa(options)?),
+            OutputChoice::Null => without_device("null", options, || Ok(Sink::Null))?,
+            OutputChoice::Wav(path) => without_device("a file", options, || {
                 let file = File::create(path).map_err(|reason| OutputError::Create { path: path.clone(), reason })?;
-                Ok(Self::Wav { path: path.clone(), file })
-            }
+                Ok(Sink::Wav { path: path.clone(), file })
+            })?,
+        };
+        Ok(Self { sink, period_frames: options.period_frames(), passed_over })
+    }
+
+    /// What is to be known of it: which it is, and why it is not a better one. Nothing, of an output that was chosen and
+    /// has no device.
+    #[must_use]
+    pub fn note(&self) -> Option<String> {
+        let mut note = match &self.sink {
+            Sink::Device(device) => format!("playing to {}", device.describe()),
+            _ if self.passed_over.is_empty() => return None,
+            _ => "playing to null, which throws the audio away, on time".to_owned(),
+        };
+        if !self.passed_over.is_empty() {
+            note += &format!(": {}", list(&self.passed_over));
+        }
+        Some(note)
+    }
+
+    /// Frames a second of the device; `None` if it plays at any rate.
+    #[must_use]
+    pub fn rate_hz(&self) -> Option<u32> {
+        match &self.sink {
+            Sink::Device(device) => Some(device.counters().rate_hz()),
+            _ => None,
+        }
+    }
+
+    /// Samples a frame of the device; `None` if it plays any number.
+    #[must_use]
+    pub fn channels(&self) -> Option<usize> {
+        matches!(self.sink, Sink::Device(_)).then_some(CHANNELS)
+    }
+
+    /// Frames in a period. A JACK server may change its mind later.
+    #[must_use]
+    pub fn period_frames(&self) -> usize {
+        match &self.sink {
+            Sink::Device(device) => device.counters().period_frames(),
+            _ => self.period_frames,
         }
     }
 
     /// Plays what `reader` has, on a thread of its own, until the stream ends, `limit_frames` are played, or it is
-    /// stopped. `ended` is called then.
+    /// stopped. `ended` is called then; `changed` before, each time that the device goes away, or is back.
     ///
     /// # Errors
-    /// [`OutputError::Thread`], [`OutputError::Timings`].
+    /// [`OutputError::Format`], [`OutputError::Thread`], [`OutputError::Timings`].
     pub fn play(
         self,
         reader: PcmReader<f32>,
         format: Format,
         limit_frames: Option<u64>,
+        mut changed: impl FnMut(DeviceState) + Send + 'static,
         ended: impl FnOnce(Result<Scheduling, OutputError>) + Send + 'static,
     ) -> Result<(Playback, Timings), OutputError> {
         let (timings_writer, timings) = timings::open().map_err(OutputError::Timings)?;
         let callback = Callback { reader, timings: timings_writer };
         let stop = Arc::<AtomicBool>::default();
-        let session = Session { callback, format, limit_frames, stop: stop.clone() };
+        let period_frames = self.period_frames();
+        let session = Session { callback, format, period_frames, limit_frames, stop: stop.clone() };
+        let counters = self.fitting_device(format)?.map(Device::counters);
         let run = move || {
-            ended(match self {
-                Self::Null => Ok(null::play(session)),
-                Self::Wav { path, file } => wav::write(session, file)
+            ended(match self.sink {
+                Sink::Null => Ok(null::play(session)),
+                Sink::Wav { path, file } => wav::write(session, file)
                     .map(|()| Scheduling::NotNeeded)
                     .map_err(|reason| OutputError::Write { path, reason }),
+                Sink::Device(device) => device.play(session, &mut changed),
             });
         };
         let thread = thread::Builder::new().name("output".into()).spawn(run).map_err(OutputError::Thread)?;
-        Ok((Playback { stop, thread }, timings))
+        Ok((Playback { stop, thread, counters }, timings))
     }
+
+    /// The device, if there is one; it has to be one for such a stream.
+    fn fitting_device(&self, stream: Format) -> Result<Option<&dyn Device>, OutputError> {
+        let Sink::Device(device) = &self.sink else { return Ok(None) };
+        let device_hz = device.counters().rate_hz();
+        if (stream.rate_hz, stream.channels) != (device_hz, CHANNELS) {
+            return Err(OutputError::Format { stream, output: device.name(), device_hz });
+        }
+        Ok(Some(&**device))
+    }
+}
+
+/// Opens a device of a sound system.
+type Open = fn(&OutputOptions) -> Result<Box<dyn Device>, OutputError>;
+
+/// The sound systems, the best one first.
+const SYSTEMS: &[Open] = if cfg!(target_os = "linux") { &[open_jack, open_alsa] } else { &[open_other] };
+
+/// The first output that is there. To play to none of them is well only for somebody who named no device.
+fn open_best(options: &OutputOptions, passed_over: &mut Vec<OutputError>) -> Result<Sink, OutputError> {
+    for open in SYSTEMS {
+        match open(options) {
+            Ok(device) => return Ok(Sink::Device(device)),
+            Err(error) => passed_over.push(error),
+        }
+    }
+    match options.device.clone() {
+        None => Ok(Sink::Null),
+        Some(device) => Err(OutputError::NoDevice { device, reasons: std::mem::take(passed_over) }),
+    }
+}
+
+/// An output for which naming a device makes no sense.
+fn without_device(
+    what: &'static str,
+    options: &OutputOptions,
+    open: impl FnOnce() -> Result<Sink, OutputError>,
+) -> Result<Sink, OutputError> {
+    match &options.device {
+        None => open(),
+        Some(device) => Err(OutputError::NoDevices(what, device.clone())),
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn open_jack(options: &OutputOptions) -> Result<Box<dyn Device>, OutputError> {
+    Ok(Box::new(jack::Jack::open(options.device.as_deref())?))
+}
+
+#[cfg(target_os = "linux")]
+fn open_alsa(options: &OutputOptions) -> Result<Box<dyn Device>, OutputError> {
+    Ok(Box::new(alsa::Alsa::open(options.device.as_deref(), options.period_frames())?))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_jack(_: &OutputOptions) -> Result<Box<dyn Device>, OutputError> {
+    Err(OutputError::NotBuilt("JACK"))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_alsa(_: &OutputOptions) -> Result<Box<dyn Device>, OutputError> {
+    Err(OutputError::NotBuilt("ALSA"))
+}
+
+#[cfg(all(feature = "cpal", not(target_os = "linux")))]
+fn open_other(options: &OutputOptions) -> Result<Box<dyn Device>, OutputError> {
+    Ok(Box::new(cpal::Cpal::open(options.device.as_deref(), options.period_frames())?))
+}
+
+#[cfg(not(all(feature = "cpal", not(target_os = "linux"))))]
+fn open_other(_: &OutputOptions) -> Result<Box<dyn Device>, OutputError> {
+    Err(OutputError::NotBuilt("sound (by the feature `cpal`)"))
 }
 
 /// An output that is playing.
@@ -165,15 +385,25 @@ impl Output {
 pub struct Playback {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<()>,
+    counters: Option<Arc<Counters>>,
 }
 
 impl Playback {
-    /// Stops after the current period, and waits for that.
-    pub fn stop(self) {
+    /// What its device has counted so far, if it has one.
+    #[must_use]
+    pub fn device(&self) -> Option<DeviceFigures> {
+        self.counters.as_deref().map(Counters::figures)
+    }
+
+    /// Stops after the current period, and waits for that. Returns what the device has counted, as [`device`](Self::device).
+    pub fn stop(self) -> Option<DeviceFigures> {
         // Relaxed: the flag goes with no other memory, and the thread is joined.
         self.stop.store(true, Relaxed);
+        // Out of the sleep of a thread that watches a device.
+        self.thread.thread().unpark();
         // A thread that panicked has said so on standard error.
         let _ = self.thread.join();
+        self.counters.as_deref().map(Counters::figures)
     }
 }
 
@@ -195,12 +425,30 @@ impl Callback {
         self.timings.record(began.elapsed());
         fill
     }
+
+    /// As [`fill`](Self::fill), for a device that has a buffer for each channel.
+    ///
+    /// # Real-time
+    /// As [`fill`](Self::fill).
+    #[cfg(target_os = "linux")]
+    fn fill_planar(&mut self, channels: &mut [&mut [f32]]) -> Fill {
+        let began = Instant::now();
+        let fill = self.reader.fill_planar(channels);
+        self.timings.record(began.elapsed());
+        fill
+    }
+}
+
+/// Whether a period was the first behind the end of the stream.
+fn is_over(fill: Fill) -> bool {
+    fill.frames == 0 && fill.cause.is_some_and(|cause| cause != ReadError::NotYet)
 }
 
 /// One run of an output, from the start mark to the end.
 struct Session {
     callback: Callback,
     format: Format,
+    period_frames: usize,
     limit_frames: Option<u64>,
     stop: Arc<AtomicBool>,
 }
@@ -213,10 +461,10 @@ impl Session {
     }
 
     /// How many frames the next period has: fewer in the last one, none behind it.
-    fn period_frames(&self) -> usize {
+    fn frames_due(&self) -> usize {
         let played = self.callback.reader.position();
         let left = self.limit_frames.map_or(u64::MAX, |limit| limit.saturating_sub(played));
-        PERIOD_FRAMES.min(usize::try_from(left).unwrap_or(usize::MAX))
+        self.period_frames.min(usize::try_from(left).unwrap_or(usize::MAX))
     }
 
     /// Blocks until `frames` can be played; returns how many can, fewer only if there are no more, or it is stopped.

@@ -18,7 +18,7 @@ use roundelay::{CancelToken, Reader, Resource, RingDriver, RingOptions, StorageE
 use thiserror::Error;
 
 use crate::decode::{DecodeError, Decoding, Format};
-use crate::output::{Output, OutputError, Playback, Scheduling, Timings};
+use crate::output::{DeviceState, Output, OutputError, Playback, Scheduling, Timings};
 use crate::source::{Source, SourceError};
 use crate::status::{Display, Meter, Phase, Snapshot};
 use crate::summary::Summary;
@@ -75,6 +75,8 @@ enum Event {
     Received(Result<(), SourceError>),
     /// Nothing more is decoded.
     Decoded(Result<(), DecodeError>),
+    /// The output's device has gone, or is back.
+    Device(DeviceState),
     /// Nothing more is played.
     Played(Result<Scheduling, OutputError>),
 }
@@ -139,6 +141,7 @@ struct Chain {
     sender: Sender<Event>,
     playing: Option<Playing>,
     limit: Option<Duration>,
+    device: DeviceState,
     scheduling: Option<Scheduling>,
 }
 
@@ -178,6 +181,7 @@ impl Chain {
             sender: sender.clone(),
             playing: None,
             limit,
+            device: DeviceState::Playing,
             scheduling: None,
         })
     }
@@ -200,6 +204,7 @@ impl Chain {
                         return first_error(source_error, decode_error);
                     }
                 }
+                Ok(Event::Device(state)) => self.device = state,
                 Ok(Event::Played(result)) => {
                     self.scheduling = Some(result?);
                     return first_error(source_error, decode_error);
@@ -220,8 +225,11 @@ impl Chain {
         let Some(output) = self.output.take() else { return Ok(()) };
         let tap = reader.tap();
         let limit_frames = self.limit.map(|limit| (limit.as_secs_f64() * f64::from(format.rate_hz)).round() as u64);
+        let sender = self.sender.clone();
+        // Here as in `tell`: an error says that nobody listens any more.
+        let changed = move |state| drop(sender.send(Event::Device(state)));
         let ended = tell(&self.sender, Event::Played);
-        let (playback, timings) = output.play(reader, format, limit_frames, ended)?;
+        let (playback, timings) = output.play(reader, format, limit_frames, changed, ended)?;
         let meter = Meter::new(format.channels);
         let metered_at = Instant::now();
         self.playing = Some(Playing { playback, timings, tap, meter, metered_at, rate_hz: format.rate_hz });
@@ -248,6 +256,9 @@ impl Chain {
         };
         if let Some(playing) = &mut self.playing {
             playing.add_to(&mut snapshot, &self.timeline);
+        }
+        if let DeviceState::Stopped { why } = &self.device {
+            snapshot.title = Some(format!("{why}; waiting for it"));
         }
         snapshot
     }
@@ -319,7 +330,7 @@ impl Playing {
     }
 
     fn finish(mut self, summary: &mut Summary) {
-        self.playback.stop();
+        summary.device = self.playback.stop();
         self.timings.collect();
         let seconds = self.tap.position().unwrap_or(0) as f64 / f64::from(self.rate_hz);
         summary.seconds_played = (seconds * 1e3).round() / 1e3;

@@ -25,12 +25,28 @@ pub struct Summary {
     pub window_bytes: u64,
     /// The output, as it was asked for.
     pub output: String,
+    /// What the output's device counted, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceFigures>,
     /// How the thread that called back was scheduled.
     pub scheduling: String,
     /// Calls of the callback.
     pub callbacks: u64,
     /// How long they took, in nanoseconds.
     pub callback_ns: CallbackNs,
+}
+
+/// What a device is, and what became of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DeviceFigures {
+    /// Frames a second.
+    pub rate_hz: u32,
+    /// Frames in a period.
+    pub period_frames: u64,
+    /// Times that the device, or its server, ran out of time.
+    pub xruns: u64,
+    /// Times that it went away.
+    pub stops: u64,
 }
 
 /// How long the callback took: half of the calls at most `p50` nanoseconds, 99 % at most `p99`, and so on.
@@ -75,6 +91,10 @@ impl fmt::Display for Summary {
             self.window_bytes >> 10,
             self.window_capacity >> 10
         )?;
+        if let Some(DeviceFigures { rate_hz, period_frames, xruns, stops }) = self.device {
+            let (xruns, stops) = (count(xruns, "xrun"), count(stops, "stop"));
+            writeln!(f, "device: {rate_hz} Hz, periods of {period_frames} frames, {xruns}, {stops}")?;
+        }
         let CallbackNs { p50, p99, p999, max } = self.callback_ns;
         write!(
             f,
@@ -123,6 +143,7 @@ mod tests {
             window_capacity: 1 << 20,
             window_bytes: 1 << 19,
             output: "null".into(),
+            device: None,
             scheduling: "SCHED_FIFO 65".into(),
             callbacks: 3750,
             callback_ns: CallbackNs { p50: 420, p99: 1_900, p999: 12_345, max: 99_999 },
@@ -148,5 +169,14 @@ mod tests {
              callback: 3750 calls, 0.4 µs p50, 1.9 µs p99, 12 µs p99.9, 100 µs at worst\n\
              scheduling: SCHED_FIFO 65"
         );
+    }
+
+    #[test]
+    fn an_output_with_a_device_says_more() {
+        let device = Some(DeviceFigures { rate_hz: 48_000, period_frames: 64, xruns: 1, stops: 0 });
+        let summary = Summary { device, ..summary() };
+        assert!(summary.to_string().contains("\ndevice: 48000 Hz, periods of 64 frames, 1 xrun, 0 stops\ncallback: "));
+        let json = r#""device":{"rate_hz":48000,"period_frames":64,"xruns":1,"stops":0}"#;
+        assert!(summary.to_json().unwrap().contains(json));
     }
 }

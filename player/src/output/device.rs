@@ -28,11 +28,8 @@ pub(super) trait Device: fmt::Debug + Send {
 
     /// Plays until the session is over or stopped; a device that goes away meanwhile is waited for. `changed` hears of
     /// that.
-    fn play(
-        self: Box<Self>,
-        session: Session,
-        changed: &mut dyn FnMut(DeviceState),
-    ) -> Result<Scheduling, OutputError>;
+    fn play(self: Box<Self>, session: Session, changed: &mut dyn FnMut(DeviceState))
+    -> Result<Scheduling, OutputError>;
 }
 
 /// Whether a device plays.
@@ -72,6 +69,10 @@ impl Counters {
 
     pub(super) fn rate_hz(&self) -> u32 {
         u32::try_from(self.rate_hz.load(Relaxed)).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn period_frames(&self) -> usize {
+        usize::try_from(self.period_frames.load(Relaxed)).unwrap_or(usize::MAX)
     }
 
     pub(super) fn figures(&self) -> DeviceFigures {

@@ -8,6 +8,7 @@ mod libjack;
 use std::ffi::CString;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -21,6 +22,9 @@ use libjack::{ActiveClient, Client, Process};
 
 /// The callback wakes nobody, so its thread's flags are looked at this often.
 const WATCH: Duration = Duration::from_millis(250);
+
+/// So long a server has to let a client go.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why JACK does not play.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -125,12 +129,16 @@ impl Device for Jack {
         // Relaxed, both: flags that go with no other memory.
         let is_over = || stop.load(Relaxed) || ended.load(Relaxed);
         let rate_hz = session.format.rate_hz;
-        let mut scheduling = Scheduling::Refused { reason: "the JACK server never called".to_owned() };
+        let mut scheduling = Scheduling::Unknown { why: "the JACK server never called" };
         session.wait_for_start_mark();
         loop {
             let why = match client.activate(Player { session, ended: ended.clone() }) {
                 Ok(active) => {
                     let why = watch(&active, device.as_deref(), &counters, &is_over, &mut scheduling);
+                    if is_over() {
+                        leave(active);
+                        return Ok(scheduling);
+                    }
                     session = active.close().session;
                     why
                 }
@@ -184,6 +192,20 @@ fn watch(
         if is_over() {
             return String::new();
         }
+    }
+}
+
+/// Leaves the server for good. One that hangs would hold up its clients, who are to answer the user.
+fn leave(active: ActiveClient<Player>) {
+    let (left, wait) = mpsc::channel::<()>();
+    let close = move || {
+        active.close();
+        drop(left);
+    };
+    // Without a thread it is left to the system, when the program ends.
+    if thread::Builder::new().name("leave JACK".into()).spawn(close).is_ok() {
+        // Ends with an error in any case: when the other end is dropped, or after this time.
+        let _ = wait.recv_timeout(PATIENCE);
     }
 }
 

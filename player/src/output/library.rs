@@ -1,6 +1,8 @@
 //! Libraries that may or may not be installed: found at run time, so that a build needs none of them, and neither does a
 //! player without them.
 
+use std::error::Error as _;
+
 use libloading::Library;
 use thiserror::Error;
 
@@ -47,7 +49,7 @@ impl SystemLibrary {
     /// What the loader says begins with the name of the file that is missing; that may be another one, which this one
     /// needs.
     fn explain(file: &'static str, error: &libloading::Error) -> LibraryError {
-        let reason = error.to_string();
+        let reason = words(error);
         if reason.starts_with(file) && reason.contains("No such file") {
             LibraryError::NotInstalled { file }
         } else {
@@ -65,8 +67,13 @@ impl SystemLibrary {
         let found = unsafe { self.library.get::<T>(name.as_bytes()) };
         found
             .map(|function| *function)
-            .map_err(|error| LibraryError::Unusable { file: self.file, reason: error.to_string() })
+            .map_err(|error| LibraryError::Unusable { file: self.file, reason: words(&error) })
     }
+}
+
+/// What the loader says; the error itself says only who said it.
+fn words(error: &libloading::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 /// A struct of a library's functions, and how they are loaded.

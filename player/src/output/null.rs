@@ -1,26 +1,23 @@
 //! A device that throws the audio away, on time: a real-time thread that is called once a period, as a sound card's
 //! thread is, on machines that have no sound card.
 
-use roundelay::ReadError;
-
 use super::realtime::{self, Pacer, Scheduling};
-use super::{PERIOD_FRAMES, Session};
+use super::{Session, is_over};
 
 /// Plays until the end, and says how the thread was scheduled.
 pub(super) fn play(mut session: Session) -> Scheduling {
     session.wait_for_start_mark();
     // All that allocates and all that touches new memory comes before the thread is one of real time.
-    let mut period = vec![0.0; PERIOD_FRAMES * session.format.channels];
+    let mut period = vec![0.0; session.period_frames * session.format.channels];
     realtime::touch_stack();
     let scheduling = realtime::request_real_time();
-    let mut pacer = Pacer::new(PERIOD_FRAMES, session.format.rate_hz);
+    let mut pacer = Pacer::new(session.period_frames, session.format.rate_hz);
     while !session.is_stopped() {
-        let frames = session.period_frames();
+        let frames = session.frames_due();
         if frames == 0 {
             break;
         }
-        let fill = session.callback.fill(&mut period[..frames * session.format.channels]);
-        if fill.frames == 0 && fill.cause.is_some_and(|cause| cause != ReadError::NotYet) {
+        if is_over(session.callback.fill(&mut period[..frames * session.format.channels])) {
             break;
         }
         pacer.wait();

@@ -15,10 +15,20 @@ pub enum Scheduling {
         /// 1 to 99.
         priority: i32,
     },
+    /// In real time, in turn with threads of the same priority.
+    RoundRobin {
+        /// 1 to 99.
+        priority: i32,
+    },
     /// Like any other thread, since the system refused more.
     Refused {
         /// What the system said.
         reason: String,
+    },
+    /// By somebody else, who does not say how.
+    Unknown {
+        /// Who.
+        why: &'static str,
     },
     /// Like any other thread, since the output is no device.
     NotNeeded,
@@ -28,7 +38,9 @@ impl fmt::Display for Scheduling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fifo { priority } => write!(f, "SCHED_FIFO {priority}"),
+            Self::RoundRobin { priority } => write!(f, "SCHED_RR {priority}"),
             Self::Refused { reason } => write!(f, "SCHED_OTHER (real-time refused: {reason})"),
+            Self::Unknown { why } => write!(f, "unknown ({why})"),
             Self::NotNeeded => f.write_str("SCHED_OTHER (a file needs no real-time thread)"),
         }
     }
@@ -85,6 +97,11 @@ impl Pacer {
         let (period_frames, rate_hz) = (period_frames as u64, u64::from(rate_hz));
         let period = Duration::from_nanos(period_frames * 1_000_000_000 / rate_hz);
         Self { deadline: now(), period, remainder: 0, period_frames, rate_hz }
+    }
+
+    /// Puts all further periods off.
+    pub(super) fn postpone(&mut self, by: Duration) {
+        self.deadline += by;
     }
 
     /// Sleeps until the next period begins.

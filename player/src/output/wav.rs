@@ -8,8 +8,8 @@ use std::io::BufWriter;
 
 use hound::{SampleFormat, WavSpec, WavWriter};
 
+use super::Session;
 use super::realtime::Pacer;
-use super::{PERIOD_FRAMES, Session};
 use crate::decode::Format;
 
 /// Writes until the end, and completes the file.
@@ -17,10 +17,10 @@ pub(super) fn write(mut session: Session, file: File) -> Result<(), hound::Error
     let spec = spec(session.format);
     let mut wav = WavWriter::new(BufWriter::new(file), spec)?;
     session.wait_for_start_mark();
-    let mut period = vec![0.0; PERIOD_FRAMES * session.format.channels];
-    let mut pacer = Pacer::new(PERIOD_FRAMES, session.format.rate_hz);
+    let mut period = vec![0.0; session.period_frames * session.format.channels];
+    let mut pacer = Pacer::new(session.period_frames, session.format.rate_hz);
     while !session.is_stopped() {
-        let wanted = session.period_frames();
+        let wanted = session.frames_due();
         let frames = session.wait_for(wanted);
         if frames == 0 {
             break;
@@ -56,7 +56,7 @@ where
 }
 
 /// The way back from `i16 as f32 / 32768.0`, exactly.
-fn to_16_bits(sample: f32) -> i16 {
+pub(super) fn to_16_bits(sample: f32) -> i16 {
     // `as` saturates, so that a sample beyond full scale is clipped.
     (sample * 32_768.0).round() as i16
 }

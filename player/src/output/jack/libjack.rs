@@ -118,9 +118,8 @@ impl Client {
         let mut client = Self { libjack, raw, ports: [NonNull::dangling(); CHANNELS], signals };
         for (port, name) in client.ports.iter_mut().zip(PORT_NAMES) {
             // SAFETY: the client is open; the strings are constants; a size of 0 is the one to give for audio.
-            let raw = unsafe {
-                (libjack.jack_port_register)(raw.as_ptr(), name.as_ptr(), AUDIO.as_ptr(), PORT_IS_OUTPUT, 0)
-            };
+            let raw =
+                unsafe { (libjack.jack_port_register)(raw.as_ptr(), name.as_ptr(), AUDIO.as_ptr(), PORT_IS_OUTPUT, 0) };
             *port = NonNull::new(raw).ok_or(JackError::Refused { doing: "register a port" })?;
         }
         let signals = Arc::as_ptr(&client.signals).cast_mut().cast();
@@ -217,6 +216,10 @@ pub(super) struct ActiveClient<P> {
     context: *mut Context<P>,
 }
 
+// SAFETY: the context is touched by the client's own thread, and by `close`, after that thread has ended; `P`, which
+// moves there and back, is `Send`, as `Client` is.
+unsafe impl<P: Process> Send for ActiveClient<P> {}
+
 impl<P: Process> ActiveClient<P> {
     /// The client.
     pub(super) fn client(&self) -> &Client {
@@ -241,7 +244,7 @@ impl<P: Process> ActiveClient<P> {
 
     /// How the thread that calls back is scheduled.
     pub(super) fn scheduling(&self) -> Scheduling {
-        let unknown = || Scheduling::Refused { reason: "the JACK server does not say how it calls".to_owned() };
+        let unknown = || Scheduling::Unknown { why: "the JACK server does not say how it calls" };
         // SAFETY: the client is open.
         let thread = unsafe { (self.client.libjack.jack_client_thread_id)(self.client.raw.as_ptr()) };
         if thread == 0 || self.client.is_gone() {
@@ -257,7 +260,7 @@ impl<P: Process> ActiveClient<P> {
             _ if code != 0 => unknown(),
             libc::SCHED_FIFO => Scheduling::Fifo { priority },
             libc::SCHED_RR => Scheduling::RoundRobin { priority },
-            _ => Scheduling::Refused { reason: "the JACK server calls without".to_owned() },
+            _ => Scheduling::Refused { reason: "by the JACK server".to_owned() },
         }
     }
 
