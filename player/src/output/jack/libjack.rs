@@ -260,7 +260,7 @@ impl<P: Process> ActiveClient<P> {
             _ if code != 0 => unknown(),
             libc::SCHED_FIFO => Scheduling::Fifo { priority },
             libc::SCHED_RR => Scheduling::RoundRobin { priority },
-            _ => Scheduling::Refused { reason: "by the JACK server".to_owned() },
+            _ => Scheduling::Refused { reason: "the JACK server runs without it".to_owned() },
         }
     }
 
