@@ -7,7 +7,7 @@ mod alone;
 mod scratch;
 mod threads;
 
-use alone::{alone, memory_kib};
+use alone::{alone, deny_sync_of, memory_kib, next_file};
 use assert_no_alloc::{AllocDisabler, assert_no_alloc};
 use roundelay::{
     CancelToken, DriverIo, Leftover, MemDriver, MemOptions, MmapDriver, MmapOptions, OnLap, OpenMode, ReadError,
@@ -15,9 +15,8 @@ use roundelay::{
 };
 use scratch::Scratch;
 use std::{
-    collections::BTreeMap,
     fs,
-    os::{fd::AsRawFd, unix::fs::MetadataExt},
+    os::unix::fs::MetadataExt,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
     thread,
     time::Duration,
@@ -209,25 +208,10 @@ fn a_commit_syncs_the_folder() {
         let mut writer = resource.writer().unwrap();
         writer.append(b"ten bytes.").unwrap();
         // The next file that is opened is the folder, and this thread cannot sync it.
-        let next = fs::File::open("/dev/null").unwrap().as_raw_fd();
-        deny_sync_of(next);
+        deny_sync_of(next_file());
         assert_is!(writer.commit(None), Err(error) if error.to_string().contains("cannot sync "));
         assert_eq!(scratch.read("f"), b"ten bytes.", "it is there; whether it stays is not known");
     });
-}
-
-/// From now on this thread's `fsync` of a file fails.
-fn deny_sync_of(file: i32) {
-    use seccompiler::{
-        BpfProgram, SeccompAction, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, SeccompCondition, SeccompFilter,
-        SeccompRule,
-    };
-    let this_file = SeccompCondition::new(0, Dword, Eq, file as u64).unwrap();
-    let rules = BTreeMap::from([(libc::SYS_fsync, vec![SeccompRule::new(vec![this_file]).unwrap()])]);
-    let arch = std::env::consts::ARCH.try_into().expect("a processor that seccompiler knows");
-    let denied = SeccompAction::Errno(libc::EIO as u32);
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, denied, arch).unwrap();
-    seccompiler::apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
 }
 
 /// The file was sparse: a disk that filled was a signal, and not an error. (What a full disk does: `files`.)

@@ -42,8 +42,8 @@ enum Operation {
 /// Offsets where something happens.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 enum Place {
-    /// In the first two blocks.
-    Here(u16),
+    /// About where the second block begins: so near to each other that pieces touch.
+    Here(u8),
     /// About where a block begins.
     Block(u8, i8),
     /// About where the second or a later leaf begins.
@@ -57,7 +57,7 @@ enum Place {
 impl Place {
     fn offset(self) -> u64 {
         match self {
-            Self::Here(at) => u64::from(at) % (2 * BLOCK),
+            Self::Here(at) => BLOCK - 32 + u64::from(at % 64),
             Self::Block(block, by) => (u64::from(block) * BLOCK).saturating_add_signed(by.into()),
             Self::Leaf(leaf, by) => ((u64::from(leaf) % 7 + 1) * LEAF).saturating_add_signed(by.into()),
             Self::Far(by) => LIMIT - 2 + u64::from(by),
@@ -77,7 +77,7 @@ enum Len {
 impl Len {
     fn bytes(self) -> u64 {
         match self {
-            Self::Bytes(n) => n.into(),
+            Self::Bytes(n) => u64::from(n % 16),
             Self::Blocks(n, by) => (u64::from(n) * BLOCK).saturating_add_signed(by.into()),
             Self::Leaf => LEAF,
             Self::All => u64::MAX,

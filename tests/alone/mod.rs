@@ -5,8 +5,11 @@
 use crate::threads::must_end;
 use std::{
     any::type_name,
+    collections::BTreeMap,
     env,
     ffi::OsStr,
+    fs::File,
+    os::fd::AsRawFd,
     path::Path,
     process::{Child, Command, Output, Stdio},
 };
@@ -103,4 +106,23 @@ pub fn mappings_of(name: &str) -> usize {
 /// How many files this process has open, sockets and the like included.
 pub fn open_files() -> usize {
     std::fs::read_dir("/proc/self/fd").expect("/proc is mounted").count()
+}
+
+/// The file that is opened next, until it is closed: its number.
+pub fn next_file() -> i32 {
+    File::open("/dev/null").unwrap().as_raw_fd()
+}
+
+/// From now on this thread's `fsync` of the file of this number fails.
+pub fn deny_sync_of(file: i32) {
+    use seccompiler::{
+        BpfProgram, SeccompAction, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, SeccompCondition, SeccompFilter,
+        SeccompRule,
+    };
+    let this_file = SeccompCondition::new(0, Dword, Eq, file as u64).unwrap();
+    let rules = BTreeMap::from([(libc::SYS_fsync, vec![SeccompRule::new(vec![this_file]).unwrap()])]);
+    let arch = std::env::consts::ARCH.try_into().expect("a processor that seccompiler knows");
+    let denied = SeccompAction::Errno(libc::EIO as u32);
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, denied, arch).unwrap();
+    seccompiler::apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
 }

@@ -1,27 +1,13 @@
 //! What the medium does not take: a sync that fails is not forgotten, and what is published stays as it is.
 
-use crate::{alone::alone, assert_same, in_words, pattern, read_all, scratch::Scratch, threads::assert_is};
+use crate::{
+    alone::{alone, deny_sync_of, next_file},
+    assert_same, in_words, pattern, read_all,
+    scratch::Scratch,
+    threads::assert_is,
+};
 use roundelay::{MmapOptions, ResourceStatus, StorageError, open};
-use std::{collections::BTreeMap, fs::File, os::fd::AsRawFd};
-
-/// The file that is opened next, until it is closed: its number.
-fn next_file() -> i32 {
-    File::open("/dev/null").unwrap().as_raw_fd()
-}
-
-/// From now on this thread's `fsync` of the file of this number fails.
-fn deny_sync_of(file: i32) {
-    use seccompiler::{
-        BpfProgram, SeccompAction, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, SeccompCondition, SeccompFilter,
-        SeccompRule,
-    };
-    let this_file = SeccompCondition::new(0, Dword, Eq, file as u64).unwrap();
-    let rules = BTreeMap::from([(libc::SYS_fsync, vec![SeccompRule::new(vec![this_file]).unwrap()])]);
-    let arch = std::env::consts::ARCH.try_into().expect("a processor that seccompiler knows");
-    let denied = SeccompAction::Errno(libc::EIO as u32);
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, denied, arch).unwrap();
-    seccompiler::apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
-}
+use std::fs::File;
 
 /// The file had its name, and only the folder could not be synced; whoever wrote on wrote into that file, and grew it.
 #[test]
