@@ -30,6 +30,8 @@ enum Start {
 #[derive(Arbitrary, Debug)]
 enum Operation {
     Insert(Stretch),
+    /// So many bytes that touch one of the pieces, before or behind it.
+    InsertBeside(u8, Len, bool),
     Truncate(Place),
     /// In this range, so many bytes at most.
     Claim(Stretch, Len),
@@ -197,12 +199,15 @@ impl Run {
 
     fn step(&mut self, operation: &Operation) {
         match *operation {
-            Operation::Insert(stretch) => {
-                let range = stretch.short();
-                self.model.reaches_far |= !range.is_empty() && range.end > LIMIT;
-                insert(&mut self.model.written, range.clone());
-                self.coverage.insert(range.clone());
-                self.ask(&range);
+            Operation::Insert(stretch) => self.insert(stretch.short()),
+            Operation::InsertBeside(i, len, before) => {
+                let count = self.model.written.iter().count();
+                let Some(piece) = self.model.written.iter().nth(usize::from(i) % count.max(1)) else { return };
+                let len = len.bytes().min(LEAF);
+                self.insert(match before {
+                    true => piece.start.saturating_sub(len)..piece.start,
+                    false => piece.end..piece.end.saturating_add(len),
+                });
             }
             Operation::Truncate(place) => {
                 let end = place.offset();
@@ -226,6 +231,13 @@ impl Run {
             Operation::Ask(stretch) => self.ask(&stretch.range()),
         }
         self.check();
+    }
+
+    fn insert(&mut self, range: Range<u64>) {
+        self.model.reaches_far |= !range.is_empty() && range.end > LIMIT;
+        insert(&mut self.model.written, range.clone());
+        self.coverage.insert(range.clone());
+        self.ask(&range);
     }
 
     fn claim(&mut self, range: &Range<u64>, max: u64) {
