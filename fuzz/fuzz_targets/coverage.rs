@@ -2,7 +2,7 @@
 //! below which all was inherited.
 #![no_main]
 
-use arbitrary::Arbitrary;
+use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use rangemap::RangeSet;
 use roundelay::fuzzing::{BLOCK, Coverage};
@@ -13,10 +13,22 @@ const LEAF: u64 = 1024 * BLOCK;
 /// Above, there are no words.
 const LIMIT: u64 = (1 << 42) - LEAF;
 
-#[derive(Arbitrary, Debug)]
+#[derive(Debug)]
 struct Input {
     start: Start,
     operations: Vec<Operation>,
+}
+
+/// As many operations as there are bytes for. (Derived, each one would be the last with a chance of a half.)
+impl<'a> Arbitrary<'a> for Input {
+    fn arbitrary(bytes: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
+        let start = bytes.arbitrary()?;
+        let mut operations = Vec::new();
+        while !bytes.is_empty() {
+            operations.push(bytes.arbitrary()?);
+        }
+        Ok(Self { start, operations })
+    }
 }
 
 #[derive(Arbitrary, Debug)]
@@ -30,8 +42,8 @@ enum Start {
 #[derive(Arbitrary, Debug)]
 enum Operation {
     Insert(Stretch),
-    /// So many bytes that touch one of the pieces, before or behind it.
-    InsertBeside(u8, Len, bool),
+    /// One byte of few, so that pieces touch.
+    InsertByte(u8),
     Truncate(Place),
     /// In this range, so many bytes at most.
     Claim(Stretch, Len),
@@ -44,13 +56,13 @@ enum Operation {
 /// Offsets where something happens.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 enum Place {
-    /// About where the second block begins: so near to each other that pieces touch.
+    /// About where the second block begins.
     Here(u8),
     /// About where a block begins.
     Block(u8, i8),
     /// About where the second or a later leaf begins.
     Leaf(u8, i8),
-    /// About where the words end, mostly behind that.
+    /// Where the words end, mostly behind that.
     Far(u8),
     /// Before the end of all numbers.
     Last(u8),
@@ -61,8 +73,10 @@ impl Place {
         match self {
             Self::Here(at) => BLOCK - 32 + u64::from(at % 64),
             Self::Block(block, by) => (u64::from(block) * BLOCK).saturating_add_signed(by.into()),
-            Self::Leaf(leaf, by) => ((u64::from(leaf) % 7 + 1) * LEAF).saturating_add_signed(by.into()),
-            Self::Far(by) => LIMIT - 2 + u64::from(by),
+            Self::Leaf(leaf, by) => ((u64::from(leaf % 3) + 1) * LEAF).saturating_add_signed(by.into()),
+            // A word there takes megabytes of a directory: seldom.
+            Self::Far(u8::MAX) => LIMIT - 1,
+            Self::Far(by) => LIMIT + u64::from(by),
             Self::Last(by) => u64::MAX - u64::from(by),
         }
     }
@@ -99,7 +113,7 @@ impl Stretch {
     /// One that can be written: each byte of it takes a part of a word.
     fn short(self) -> Range<u64> {
         let range = self.range();
-        range.start..range.end.min(range.start.saturating_add(LEAF))
+        range.start..range.end.min(range.start.saturating_add(40 * BLOCK))
     }
 }
 
@@ -200,14 +214,9 @@ impl Run {
     fn step(&mut self, operation: &Operation) {
         match *operation {
             Operation::Insert(stretch) => self.insert(stretch.short()),
-            Operation::InsertBeside(i, len, before) => {
-                let count = self.model.written.iter().count();
-                let Some(piece) = self.model.written.iter().nth(usize::from(i) % count.max(1)) else { return };
-                let len = len.bytes().min(LEAF);
-                self.insert(match before {
-                    true => piece.start.saturating_sub(len)..piece.start,
-                    false => piece.end..piece.end.saturating_add(len),
-                });
+            Operation::InsertByte(at) => {
+                let at = BLOCK - 8 + u64::from(at % 16);
+                self.insert(at..at + 1);
             }
             Operation::Truncate(place) => {
                 let end = place.offset();
@@ -312,7 +321,7 @@ impl Run {
 fuzz_target!(|input: Input| {
     let mut run = Run::new(&input.start);
     run.check();
-    for operation in input.operations.iter().take(256) {
+    for operation in input.operations.iter().take(64) {
         run.step(operation);
     }
     run.finish();

@@ -1,14 +1,26 @@
 //! What the fuzzer makes up: a store, and what is done with it.
 
 use crate::{actor::Method, model::BLOCK};
-use arbitrary::Arbitrary;
+use arbitrary::{Arbitrary, Unstructured};
 use roundelay::{MmapOptions, OpenMode};
 use std::{ops::Range, path::Path};
 
-#[derive(Arbitrary, Debug)]
+#[derive(Debug)]
 pub struct Input {
     pub store: StoreInput,
     pub operations: Vec<Operation>,
+}
+
+/// As many operations as there are bytes for. (Derived, each one would be the last with a chance of a half.)
+impl<'a> Arbitrary<'a> for Input {
+    fn arbitrary(bytes: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
+        let store = bytes.arbitrary()?;
+        let mut operations = Vec::new();
+        while !bytes.is_empty() {
+            operations.push(bytes.arbitrary()?);
+        }
+        Ok(Self { store, operations })
+    }
 }
 
 #[derive(Arbitrary, Debug)]

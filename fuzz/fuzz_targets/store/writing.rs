@@ -10,7 +10,7 @@ use crate::{
     witness::Event,
 };
 use rangemap::RangeSet;
-use roundelay::{AnyDriver, Claim, Fetcher, MAX_OFFSET, StorageError, StorageResult, Writer};
+use roundelay::{AnyDriver, Claim, Fetcher, MAX_OFFSET, OnLap, StorageError, StorageResult, Writer};
 use std::{mem, ops::Range};
 
 /// Who writes.
@@ -209,7 +209,23 @@ impl Run {
             (files.disk.whole, files.disk.part, files.live) = (Some(whole), None, false);
         }
         self.expected.extend(final_len.map(Event::Commit));
+        self.shorten_earlier(end);
         Ok(())
+    }
+
+    /// What a driver of somebody else's drops, earlier generations lose: their readers are not asked any more.
+    fn shorten_earlier(&mut self, end: u64) {
+        let last = self.generations.len() - 1;
+        let loses = |of: usize| of < last && self.generations[of].live_edge() > end;
+        if !self.store.is_ours() {
+            self.readers.retain(|&(_, of)| !loses(of));
+            if loses(self.cursor.1) {
+                self.cursor = (self.resource.cursor(OnLap::Error), last);
+            }
+        }
+        if self.readers.is_empty() {
+            self.readers.push((self.resource.reader(), last));
+        }
     }
 
     /// The next generation begins.
