@@ -58,15 +58,9 @@ impl Store {
     /// The generation after this one, which was given up: it goes on with the same bytes. Readers of this one see no
     /// more than there is now.
     pub fn resume(&self) -> Self {
-        let coverage = match self.coverage.inherited() {
-            0 => Coverage::from_ranges(&self.coverage.available()),
-            len => {
-                let coverage = Coverage::inheriting(len);
-                let written = self.coverage.written_in(&(0..u64::MAX));
-                written.iter().for_each(|range| coverage.insert(range.clone()));
-                coverage
-            }
-        };
+        let coverage = Coverage::inheriting(self.coverage.inherited());
+        let written = self.coverage.written_in(&(0..u64::MAX));
+        written.iter().for_each(|range| coverage.insert(range.clone()));
         Self { segments: self.segments.clone(), coverage, before: self.before.clone() }
     }
 
