@@ -1,30 +1,15 @@
 //! The program as its user has it: started, watched, stopped, and asked what it did.
 
+mod program;
+
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use program::{roundelay, run, stderr, stdout};
 use roundelay_player::station::flac::BLOCK_FRAMES;
 use roundelay_player::station::music::{CHANNELS, Music};
 use serde_json::Value;
-
-fn roundelay(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_roundelay"));
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-fn run(arguments: &[&str]) -> Output {
-    roundelay(arguments).output().unwrap()
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
 
 /// The one line on standard output.
 fn json(output: &Output) -> Value {

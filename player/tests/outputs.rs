@@ -3,28 +3,18 @@
 
 #![cfg(target_os = "linux")]
 
+mod program;
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use program::{roundelay, run, stderr};
 use roundelay_player::station::flac::BLOCK_FRAMES;
 use roundelay_player::station::music::{CHANNELS, Music};
 use serde_json::Value;
-
-fn roundelay(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_roundelay"));
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-fn run(arguments: &[&str]) -> Output {
-    roundelay(arguments).output().unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
 
 /// The summary of a run that went well.
 fn json(output: &Output) -> Value {
@@ -141,11 +131,15 @@ fn what_alsa_gets_are_the_very_samples_of_the_station_at_the_stations_pace() {
 struct Jackd {
     name: String,
     child: Child,
+    /// Servers are entered in one register of the machine's: one of ours at a time.
+    _turn: MutexGuard<'static, ()>,
 }
 
 impl Jackd {
     /// Starts one; `None` if that cannot be done here.
     fn start(name: &str, rate_hz: &str) -> Option<Self> {
+        static TURN: Mutex<()> = Mutex::new(());
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let name = format!("roundelay-{name}-{}", std::process::id());
         let mut command = Command::new("jackd");
         command.args(["--no-realtime", "-n", &name, "-d", "dummy", "-r", rate_hz, "-p", "256"]);
@@ -155,7 +149,7 @@ impl Jackd {
             unchecked("playing to JACK, since jackd is not installed");
             return None;
         };
-        let mut jackd = Self { name, child };
+        let mut jackd = Self { name, child, _turn: turn };
         let deadline = Instant::now() + Duration::from_secs(20);
         while Instant::now() < deadline && jackd.child.try_wait().unwrap().is_none() {
             // Answers at once, in one way or the other.
