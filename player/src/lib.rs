@@ -3,6 +3,7 @@
 //!
 //! Start at [`demo`], or at [`player`], which draws the whole chain; or at [`get`], which fetches files.
 
+pub mod convert;
 pub mod decode;
 pub mod demo;
 pub mod get;
