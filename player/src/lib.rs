@@ -6,6 +6,7 @@
 pub mod convert;
 pub mod decode;
 pub mod demo;
+pub mod drift;
 pub mod get;
 pub mod icy;
 pub mod output;
