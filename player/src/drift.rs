@@ -30,7 +30,7 @@
 //! |---|---|---|---|---|
 //! | 20 ppm | 47 min to 5 h | 1.1 to 7.4 h | 134 to 504 ppm | 79 to 354 ms |
 //! | 200 ppm | 7 to 19 min | 18 to 41 min | 132 to 393 ppm | 90 to 229 ms |
-//! | 1000 ppm | 3 to 5 min | 6 to 20 min | 276 to 1019 ppm | 194 to 317 ms |
+//! | 1000 ppm | 3 to 5 min | 5 to 20 min | 276 to 1019 ppm | 194 to 317 ms |
 //! | 3000 ppm | 2 to 3 min | 5 to 17 min | 508 to 1363 ppm | 458 to 585 ms |
 //!
 //! What the speed goes beyond is what it makes up for: 2.4 cents at the most. It never moved faster than 50 ppm a second.
