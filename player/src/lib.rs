@@ -11,6 +11,7 @@ pub mod get;
 pub mod icy;
 pub mod output;
 pub mod player;
+pub mod playlist;
 pub mod shoutcast;
 pub mod source;
 pub mod station;
