@@ -13,8 +13,9 @@
 //! at 44.1 kHz; what would be mirrored is 125 dB down. The tests hold it to nearly that, and print it. More points in
 //! between gain nothing.
 //!
-//! A second of stereo costs 5 ms of one core, a copy 10 µs (`cargo test --release -p roundelay-player --lib
-//! what_a_second -- --ignored --nocapture`).
+//! Resampling a second costs 5.2 ms of one core from 44.1 to 48 kHz in stereo, 3.9 in mono, 9.0 from 96 kHz; a copy 10 µs
+//! (x86-64 with AVX, alone on the machine: `cargo test --release -p roundelay-player --lib what_a_second -- --ignored
+//! --nocapture`).
 //!
 //! # Channels
 //! Channels in the order of WAVE and FLAC, as Symphonia gives them. Where they get fewer it is done before resampling,
