@@ -13,6 +13,7 @@
 //! version is asked for the whole, by one connection, and once more from the start if that is cut; what is here by then
 //! has to be what comes again.
 
+mod background;
 mod client;
 mod error;
 mod fields;
@@ -34,6 +35,7 @@ use roundelay::{CancelToken, Leftover, MmapDriver, MmapOptions, OpenMode, Resour
 use serde::Serialize;
 use ureq::http::Uri;
 
+pub use background::Download;
 pub use error::{
     EXIT_CHANGED, EXIT_DONE, EXIT_FAILURE, EXIT_FILE, EXIT_INTERRUPTED, EXIT_SERVER, EXIT_USAGE, GetError,
 };
@@ -220,8 +222,8 @@ fn fetch(
     let resource = open_patiently(&store)?;
     let resumed = announce(&resource.leftover(), &offer);
     let transfer = Transfer {
-        options,
-        stopper,
+        options: options.clone(),
+        stopper: stopper.clone(),
         url,
         client,
         resource,
@@ -229,6 +231,7 @@ fn fetch(
         resumable,
         progress: Progress::begin(offer.len, resumed),
         counts: Arc::default(),
+        focus: Arc::default(),
         offer: Arc::new(offer),
     };
     transfer.run(stream)

@@ -36,6 +36,15 @@ pub enum GetError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// There is no place to keep what comes while it is read.
+    #[error("cannot make the folder {}: {reason}; TMPDIR names another place for it", .path.display())]
+    Folder {
+        /// Its path.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        reason: io::Error,
+    },
     /// No connection.
     #[error("cannot reach {url}: {reason}")]
     Unreachable {
@@ -156,7 +165,7 @@ impl GetError {
             | Self::GaveUp { .. }
             | Self::ComeBackLater { .. } => EXIT_SERVER,
             Self::Changed { .. } => EXIT_CHANGED,
-            Self::Exists { .. } | Self::NotAFile { .. } => EXIT_FILE,
+            Self::Exists { .. } | Self::NotAFile { .. } | Self::Folder { .. } => EXIT_FILE,
             Self::Storage(error) => storage_exit_code(error),
             Self::Thread(_) | Self::Panicked => EXIT_FAILURE,
             Self::Interrupted { .. } => EXIT_INTERRUPTED,

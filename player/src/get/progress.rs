@@ -127,6 +127,7 @@ pub(super) struct Progress {
     /// What was here when it began.
     resumed: u64,
     began: Instant,
+    silent: bool,
 }
 
 impl Progress {
@@ -139,10 +140,19 @@ impl Progress {
         // What was here before says nothing of the rate.
         bar.set_position(resumed);
         bar.reset_eta();
-        Self { bar, resumed, began: Instant::now() }
+        Self { bar, resumed, began: Instant::now(), silent: false }
+    }
+
+    /// Shows nothing: somebody else does.
+    pub(super) fn silent(len: Option<u64>) -> Self {
+        let bar = ProgressBar::with_draw_target(len, ProgressDrawTarget::hidden());
+        Self { bar, resumed: 0, began: Instant::now(), silent: true }
     }
 
     pub(super) fn show(&self, counts: &Counts) {
+        if self.silent {
+            return;
+        }
         let here = self.resumed + counts.fetched();
         self.bar.set_position(here);
         let now = Moment {
@@ -161,7 +171,9 @@ impl Progress {
 
     /// Says something that is to stay, above the bar.
     pub(super) fn note(&self, text: impl Display) {
-        self.bar.suspend(|| note(text));
+        if !self.silent {
+            self.bar.suspend(|| note(text));
+        }
     }
 
     pub(super) fn elapsed(&self) -> Duration {
@@ -171,6 +183,9 @@ impl Progress {
     /// The bar goes; what it came to stays.
     pub(super) fn finish(&self, counts: &Counts, connections: usize) {
         self.bar.finish_and_clear();
+        if self.silent {
+            return;
+        }
         let seconds = self.elapsed().as_secs_f64();
         let fetched = Size(counts.fetched());
         let rate = Size((fetched.0 as f64 / seconds.max(1e-3)) as u64);

@@ -1,6 +1,7 @@
 //! Brings what was offered into the store, and watches over the connections that do.
 
 mod connection;
+mod focus;
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, mpsc};
@@ -10,12 +11,13 @@ use std::time::{Duration, Instant};
 use roundelay::{Fetcher, MmapDriver, Resource, ResourceStatus, Writer};
 use ureq::http::Uri;
 
-use self::connection::{Connection, MIN_PART_BYTES, part_bytes};
+use self::connection::{Connection, MIN_PART_BYTES};
 use super::client::{Client, Offer, Stream};
 use super::progress::{Counts, Progress};
 use super::retry::Trouble;
 use super::size::Size;
 use super::{GetError, GetOptions, Status, Stopper, Summary};
+pub(super) use focus::Focus;
 
 /// How often the bar moves.
 const TICK: Duration = Duration::from_millis(100);
@@ -30,9 +32,9 @@ const GRACE: Duration = Duration::from_secs(2);
 type End = Result<(), Trouble>;
 
 /// A download under way.
-pub(super) struct Transfer<'a> {
-    pub(super) options: &'a GetOptions,
-    pub(super) stopper: &'a Stopper,
+pub(super) struct Transfer {
+    pub(super) options: GetOptions,
+    pub(super) stopper: Stopper,
     /// Where the file was asked for.
     pub(super) url: Uri,
     pub(super) client: Client,
@@ -44,9 +46,11 @@ pub(super) struct Transfer<'a> {
     pub(super) resumable: bool,
     pub(super) progress: Progress,
     pub(super) counts: Arc<Counts>,
+    /// Whether, and where, somebody reads what comes.
+    pub(super) focus: Arc<Focus>,
 }
 
-impl Transfer<'_> {
+impl Transfer {
     /// Fetches what is missing. `stream` is the body of an answer that has begun.
     pub(super) fn run(mut self, stream: Option<Stream>) -> Result<Summary, GetError> {
         let mut writer = self.resource.writer()?;
@@ -92,7 +96,7 @@ impl Transfer<'_> {
             let sharing = connections as u64;
             // The first part is claimed before anybody else can: it is on its way already.
             let mut begun = match stream.take() {
-                Some(stream) => Some((stream, fetcher.next_claim(part_bytes(&fetcher, sharing))?)),
+                Some(stream) => Some((stream, fetcher.next_claim(self.focus.part_bytes(&fetcher, sharing, None))?)),
                 None => None,
             };
             let (send, ends) = mpsc::channel();
@@ -137,7 +141,8 @@ impl Transfer<'_> {
         fetch: impl FnOnce(&mut Connection) -> End + Send + 'static,
     ) -> Result<(), GetError> {
         let (client, offer, counts) = (self.client.clone(), self.offer.clone(), self.counts.clone());
-        let mut connection = Connection::new(client, offer, counts, self.resource.reader(), self.options.tries);
+        let mut connection =
+            Connection::new(client, offer, counts, self.focus.clone(), self.resource.reader(), self.options.tries);
         let (ended, counts) = (ended.clone(), self.counts.clone());
         let run = move || {
             counts.begin();

@@ -1,35 +1,32 @@
 //! One connection: asks, receives, writes, and asks again when it was cut.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use roundelay::{Claim, Fetcher, MmapDriver, Reader, Span, StorageError, Writer};
 
 use super::super::client::{Client, Offer, Stream};
 use super::super::progress::Counts;
 use super::super::retry::{Retries, Trouble};
-use super::GetError;
+use super::focus::Look;
+use super::{Focus, GetError};
 
 /// What a connection asks for at once: little enough that the others get some and that a cut is no great loss, enough
 /// to be worth the question.
 pub(super) const MIN_PART_BYTES: u64 = 1 << 20;
-const MAX_PART_BYTES: u64 = 8 << 20;
+pub(super) const MAX_PART_BYTES: u64 = 8 << 20;
 
 /// How soon a connection that waits for work notices that there will be none.
 const IDLE: Duration = Duration::from_millis(200);
 
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// How much to ask for at once: some four rounds for everybody, and whoever is quick takes more of them.
-pub(super) fn part_bytes(fetcher: &Fetcher<MmapDriver>, connections: u64) -> u64 {
-    (fetcher.missing() / (4 * connections)).clamp(MIN_PART_BYTES, MAX_PART_BYTES)
-}
-
 /// One of the connections of a download.
 pub(super) struct Connection {
     client: Client,
     offer: Arc<Offer>,
     counts: Arc<Counts>,
+    focus: Arc<Focus>,
     /// Sees what is here already.
     reader: Reader<MmapDriver>,
     retries: Retries,
@@ -41,10 +38,11 @@ impl Connection {
         client: Client,
         offer: Arc<Offer>,
         counts: Arc<Counts>,
+        focus: Arc<Focus>,
         reader: Reader<MmapDriver>,
         tries: u32,
     ) -> Self {
-        Self { client, offer, counts, reader, retries: Retries::new(tries), buffer: vec![0; BUFFER_BYTES] }
+        Self { client, offer, counts, focus, reader, retries: Retries::new(tries), buffer: vec![0; BUFFER_BYTES] }
     }
 
     /// Fetches part after part, as one of `connections`, until none is missing; first what has `begun`.
@@ -55,29 +53,35 @@ impl Connection {
         begun: Option<(Stream, Option<Claim<MmapDriver>>)>,
     ) -> Result<(), Trouble> {
         let (mut stream, mut first) = begun.map_or((None, None), |(stream, claim)| (Some(stream), claim));
+        let mut rate = None;
         loop {
+            let look = self.focus.look();
             let claim = match first.take() {
                 Some(claim) => Some(claim),
-                None => self.claim(fetcher, part_bytes(fetcher, connections))?,
+                None => self.claim(fetcher, self.focus.part_bytes(fetcher, connections, rate))?,
             };
             let Some(mut claim) = claim else { return Ok(()) };
-            while claim.remaining() > 0 {
-                if let Err(trouble) = self.fill(&mut claim, &mut stream) {
+            let (began, from) = (Instant::now(), claim.position());
+            // Given back unfinished, if other bytes are wanted first now.
+            while claim.remaining() > 0 && self.focus.is_still(look) {
+                if let Err(trouble) = self.fill(&mut claim, &mut stream, look) {
                     self.try_again(trouble)?;
                 }
             }
+            let seconds = began.elapsed().as_secs_f64().max(1e-3);
+            rate = Some((claim.position() - from) as f64 / seconds);
         }
     }
 
     /// Fetches a part, or as much of it as comes. What `stream` has beyond it is left there.
-    fn fill(&mut self, claim: &mut Claim<MmapDriver>, stream: &mut Option<Stream>) -> Result<(), Trouble> {
+    fn fill(&mut self, claim: &mut Claim<MmapDriver>, stream: &mut Option<Stream>, look: Look) -> Result<(), Trouble> {
         let missing = Span { start: claim.position(), end: claim.range().end };
         let at_hand = stream.take().filter(|stream| stream.position() == missing.start && !stream.is_at_end());
         let mut part = match at_hand {
             Some(part) => part,
             None => self.client.open_part(&self.offer, missing)?,
         };
-        self.pour(&mut part, claim)?;
+        self.pour(&mut part, claim, Some(look))?;
         *stream = Some(part);
         Ok(())
     }
@@ -109,7 +113,7 @@ impl Connection {
             }
             for mut claim in claims {
                 self.pass(&mut whole, claim.position())?;
-                self.pour(&mut whole, &mut claim)?;
+                self.pour(&mut whole, &mut claim, None)?;
             }
         }
         Ok(())
@@ -183,10 +187,10 @@ impl Connection {
         Ok(())
     }
 
-    /// Receives the whole of a claim.
-    fn pour(&mut self, stream: &mut Stream, claim: &mut Claim<MmapDriver>) -> Result<(), Trouble> {
+    /// Receives the whole of a claim; less, if `look` is at something else than is wanted meanwhile.
+    fn pour(&mut self, stream: &mut Stream, claim: &mut Claim<MmapDriver>, look: Option<Look>) -> Result<(), Trouble> {
         debug_assert_eq!(stream.position(), claim.position(), "these bytes belong elsewhere");
-        while claim.remaining() > 0 {
+        while claim.remaining() > 0 && look.is_none_or(|look| self.focus.is_still(look)) {
             let most = usize::try_from(claim.remaining()).unwrap_or(usize::MAX).min(BUFFER_BYTES);
             let length = stream.read(&mut self.buffer[..most])?;
             if length == 0 {

@@ -1,0 +1,170 @@
+//! A download that is read while it comes.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use roundelay::{CancelToken, MmapDriver, MmapOptions, Reader, Resource};
+
+use super::client::Client;
+use super::progress::{Counts, Progress};
+use super::transfer::{Focus, Transfer};
+use super::{GetError, GetOptions, Stopper, parse_url, persist, unlike_any_other};
+
+/// A file that is fetched over several connections into a store that can be read meanwhile: what a reader waits for comes
+/// first. The store is a file in the system's folder for such, and is gone with this.
+#[derive(Debug)]
+pub struct Download {
+    resource: Resource<MmapDriver>,
+    stopper: Stopper,
+    counts: Arc<Counts>,
+    focus: Arc<Focus>,
+    thread: Option<JoinHandle<()>>,
+    len: u64,
+    // Dropped last.
+    _folder: Folder,
+}
+
+impl Download {
+    /// Asks for the file, and begins to fetch it. `ended` is called when all of it is there, or no more will be.
+    ///
+    /// # Errors
+    /// As [`run`](super::run).
+    pub fn start(
+        url: &str,
+        connections: u8,
+        patience: Duration,
+        cancel: CancelToken,
+        ended: impl FnOnce(Result<(), GetError>) + Send + 'static,
+    ) -> Result<Self, GetError> {
+        let folder = Folder::make()?;
+        let options = GetOptions {
+            url: url.to_owned(),
+            file: folder.0.join("stream"),
+            connections,
+            force: false,
+            tries: 8,
+            patience,
+            // It is gone with the program in any case.
+            flush_every_bytes: u64::MAX,
+        };
+        let url = parse_url(url)?;
+        let stopper = Stopper::default();
+        let client = Client::new(&url, connections.into(), patience);
+        stopper.watch(client.halt().clone());
+        let (offer, stream) = persist(|| client.open(&url), &options, &client)?;
+        let store = MmapOptions {
+            len: offer.len,
+            tag: unlike_any_other(),
+            flush_every_bytes: None,
+            ..MmapOptions::new(&options.file)
+        };
+        let resource = Resource::open(cancel, store)?;
+        let len = offer.len.unwrap_or(0);
+        let counts = Arc::<Counts>::default();
+        let focus = Arc::new(Focus::of_a_reader());
+        let transfer = Transfer {
+            options,
+            stopper: stopper.clone(),
+            url,
+            client,
+            resource: resource.clone(),
+            resumed: 0,
+            resumable: false,
+            progress: Progress::silent(offer.len),
+            counts: counts.clone(),
+            focus: focus.clone(),
+            offer: Arc::new(offer),
+        };
+        let run = move || ended(transfer.run(stream).map(|_| ()));
+        let thread = thread::Builder::new().name("download".into()).spawn(run).map_err(GetError::Thread)?;
+        Ok(Self { resource, stopper, counts, focus, thread: Some(thread), len, _folder: folder })
+    }
+
+    /// Reads what is there, and waits for what is not.
+    #[must_use]
+    pub fn reader(&self) -> Reader<MmapDriver> {
+        self.resource.reader()
+    }
+
+    /// How long the file is; 0 if the server does not say.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether there is nothing to fetch.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Readers look elsewhere from now on: what they wait for comes first, and what is on its way is broken off.
+    pub fn refocus(&self) {
+        self.focus.change();
+    }
+
+    /// Bytes that came.
+    #[must_use]
+    pub fn fetched(&self) -> u64 {
+        self.counts.fetched()
+    }
+
+    /// Tries after the first, of all connections.
+    #[must_use]
+    pub fn retries(&self) -> u64 {
+        self.counts.retries()
+    }
+}
+
+impl Drop for Download {
+    fn drop(&mut self) {
+        // Nothing is kept of it in any case.
+        let _ = self.stopper.stop();
+        if let Some(thread) = self.thread.take() {
+            // A thread that panicked has said so on standard error.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A folder of our own, gone when this is.
+#[derive(Debug)]
+struct Folder(PathBuf);
+
+impl Folder {
+    fn make() -> Result<Self, GetError> {
+        /// Of this process.
+        static FOLDERS: AtomicU64 = AtomicU64::new(0);
+        loop {
+            // Relaxed: only different numbers are wanted.
+            let number = FOLDERS.fetch_add(1, Relaxed);
+            let path = std::env::temp_dir().join(format!("roundelay-{}-{number}", std::process::id()));
+            match make(&path) {
+                Ok(()) => return Ok(Self(path)),
+                // Left by a process of that number which was killed.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(reason) => return Err(GetError::Folder { path, reason }),
+            }
+        }
+    }
+}
+
+/// For nobody else's eyes.
+fn make(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What cannot be removed is the system's to clean up, as that folder is.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
