@@ -1,58 +1,83 @@
-//! The decoder's thread: reads the ring behind the network, decodes with Symphonia, and writes frames ahead of the
+//! The decoder's thread: reads the stream behind the network, decodes with Symphonia, and writes frames ahead of the
 //! audio callback.
 //!
 //! It waits at both ends. Out of bytes, it sleeps on a futex until the network has written some; a live stream has
 //! nothing *yet*, and never an end of file. Out of room, it sleeps until the callback has played some.
+//!
+//! A seek is the same for every format and for files as for live streams: the decoder is opened anew at the offset that
+//! the [`Timeline`] gives for the wanted moment, with the stream's [head](crate::head) in front where it needs one, and
+//! what lies before the moment is decoded and dropped. Where the frames say when they are, they are believed, and an
+//! offset that was too far off is chosen again.
 
-use std::io::{self, BufRead, Read};
+mod format;
+mod sink;
+mod stream;
+
 use std::ops::ControlFlow;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
+use std::{fmt, io};
 
-use roundelay::pcm::{self, PcmError, PcmOptions, PcmReader, PcmWriter};
-use roundelay::{CancelToken, Cursor, OnLap, Resource, ResourceStatus, RingDriver, StorageError};
-use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
+use roundelay::pcm::{Epoch, PcmControl, PcmReader};
+use roundelay::{CancelToken, Cursor, DriverIo, Interrupter, OnLap, Reader, ResourceStatus, StorageError};
 use symphonia::core::errors::Error as SymphoniaError;
-use symphonia::core::formats::probe::Hint;
-use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
-use symphonia::core::io::{MediaSourceStream, ReadOnlySource};
-use symphonia::core::meta::MetadataOptions;
 use thiserror::Error;
 
-use crate::timeline::Timeline;
+use crate::convert::{ConvertError, Layout};
+use crate::head::{HeadKind, HeadScanner, find_page};
+use crate::timeline::{Moment, Timeline};
+use format::{Container, Demuxer, OpenError};
+use sink::Sink;
+use stream::{Progress, Stop, StreamReader};
 
-/// How much decoded audio is kept ahead of the playhead. The ring keeps the rest, in fewer bytes.
-const AHEAD_SECONDS: usize = 1;
+/// A decoder needs a moment before what it puts out is right: MP3 takes bits from frames before.
+const PREROLL_SECONDS: f64 = 0.3;
 
-/// What is kept behind the playhead for the level meter.
-const HISTORY_FRAMES: usize = 8_192;
+/// What is decoded and dropped up to the wanted moment is no more than so much, or the offset is chosen again.
+const MOST_DROPPED_SECONDS: f64 = 3.0;
 
-/// Symphonia reads ahead, by up to 32 KiB at a time if it gets them: two seconds of a 128 kbit/s stream, in which a
-/// title would be shown too late. In pieces of this size, the offset of a frame is known to a fraction of a second.
-const READ_AHEAD_BYTES: usize = 2 << 10;
+/// Between two packets of which one says that it is heard so long after the end of the other, others are missing.
+const LEAST_GAP_SECONDS: f64 = 0.005;
+
+/// How far behind the wanted moment a seek may end.
+const MOST_LATE_SECONDS: f64 = 0.1;
+
+/// How often an offset is chosen again. Each time the clock has learned where the last one was.
+const MOST_CHOICES: u32 = 8;
+
+/// A stream of which so much can be skipped without a frame of audio is none.
+const MOST_BARREN_BYTES: u64 = 4 << 20;
+
+/// Before the end of a stream there is so much left to play when that is told: until then a seek goes on.
+const LAST_WORDS: Duration = Duration::from_millis(150);
+
+/// Beginning at the oldest byte of a full window, so much is left for the writer to overwrite meanwhile.
+const MARGIN_SECONDS: f64 = 1.0;
 
 /// Why decoding stopped.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum DecodeError {
     /// The format is none that this program was built for.
-    #[error("cannot decode what the station sends ({content_type}): {reason}")]
+    #[error("this is no audio that can be decoded ({content_type}): {reason}")]
     Unsupported {
-        /// What the station says it is.
+        /// What it is said to be.
         content_type: String,
         /// What Symphonia says.
         #[source]
         reason: SymphoniaError,
     },
-    /// The format changed where the station was called again.
-    #[error("the station now sends {now}, after {before}; start the player again")]
-    Changed {
-        /// What it was.
-        before: Format,
-        /// What it is.
-        now: Format,
+    /// The container was understood, and not what is in it.
+    #[error("{codec} cannot be decoded: MP3, AAC, ALAC, Vorbis, FLAC and WAV can")]
+    Codec {
+        /// Its name.
+        codec: &'static str,
     },
+    /// Nobody has loudspeakers for it.
+    #[error(transparent)]
+    Convert(#[from] ConvertError),
     /// The stream stopped.
     #[error("the stream ended: {0}")]
     Stream(#[source] Arc<StorageError>),
@@ -75,332 +100,684 @@ pub struct Format {
     pub bits: Option<u32>,
 }
 
-impl std::fmt::Display for Format {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Format {
+    fn layout(self) -> Layout {
+        Layout { rate_hz: self.rate_hz, channels: self.channels }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} channels at {} Hz", self.channels, self.rate_hz)
     }
+}
+
+/// What becomes of a listener whom the network has overtaken, since the window is full and it was paused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenLapped {
+    /// Goes on with the oldest that is there: as little as possible is lost.
+    #[default]
+    Oldest,
+    /// Goes on live.
+    Live,
+}
+
+/// How to decode.
+#[derive(Clone, Copy, Debug)]
+pub struct DecodeOptions {
+    /// What the output plays; `None` for one that plays what comes.
+    pub layout: Option<Layout>,
+    /// Whether the stream goes on by itself, at a pace of its own. Otherwise it is a file.
+    pub live: bool,
+    /// The output's clock need not be the station's: the stream is played a little faster or slower, so that neither runs
+    /// away from the other.
+    pub follow_clock: bool,
+    /// What to do when overtaken.
+    pub when_lapped: WhenLapped,
+    /// How much is decoded ahead.
+    pub ahead: Duration,
+    /// How far behind the live edge "live" is.
+    pub live_lead: Duration,
+}
+
+/// Where to go.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Target {
+    /// To a moment of the programme, in seconds since it began.
+    Seconds(f64),
+    /// As near to the live edge as goes well.
+    Live,
+}
+
+/// What the decoder tells while it is at work, and is told. Numbers and flags that order nothing else: `Relaxed`.
+#[derive(Debug, Default)]
+struct Shared {
+    laps: AtomicU64,
+    broken: AtomicU64,
+    /// It waits for the network.
+    hungry: AtomicBool,
+    /// What is decoded lasts for a while.
+    well_ahead: AtomicBool,
+    /// All there is has been written to the callback.
+    drained: AtomicBool,
+    /// The listener cannot hear how the buffer fills and empties: paused.
+    idle: AtomicBool,
+    drift_ppm: AtomicI64,
+    target: Mutex<Option<Target>>,
+    /// The newest epoch of which frames were decoded.
+    landed: Mutex<Option<Epoch>>,
+    /// Known once there are frames.
+    pcm: Mutex<Option<PcmControl>>,
+    /// What is decoded now, for people.
+    format: Mutex<Option<(&'static str, Format)>>,
+}
+
+impl Shared {
+    fn take_target(&self) -> Option<Target> {
+        lock(&self.target).take()
+    }
+
+    fn is_asked(&self) -> bool {
+        lock(&self.target).is_some()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A decoder at work.
 #[derive(Debug)]
 pub struct Decoding {
-    laps: Arc<AtomicU64>,
+    shared: Arc<Shared>,
+    interrupter: Interrupter,
     thread: JoinHandle<()>,
 }
 
+/// What others may look at while a decoder works, wherever that is.
+#[derive(Clone, Debug, Default)]
+pub struct DecoderState(Arc<Shared>);
+
+impl DecoderState {
+    /// Whether the decoder waits for the network.
+    #[must_use]
+    pub fn is_hungry(&self) -> bool {
+        self.0.hungry.load(Relaxed)
+    }
+
+    /// Whether what is decoded lasts for a while, so that nothing is lost by taking what comes a little later.
+    #[must_use]
+    pub fn is_well_ahead(&self) -> bool {
+        !self.is_hungry() && self.0.well_ahead.load(Relaxed)
+    }
+
+    /// Whether all there is has been decoded.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.0.drained.load(Relaxed)
+    }
+}
+
 impl Decoding {
-    /// Starts to decode `ring` from its oldest byte.
+    /// Starts to decode from where `cursor` is.
     ///
     /// `opened` is called once, when the format is known, with the end from which frames are played. `ended` is called
     /// when it is over.
     ///
     /// # Errors
     /// [`DecodeError::Thread`].
-    pub fn start(
-        ring: &Resource<RingDriver>,
+    pub fn start<D: DriverIo>(
+        mut cursor: Cursor<D>,
+        options: DecodeOptions,
         timeline: Arc<Timeline>,
         cancel: CancelToken,
         opened: impl FnOnce(PcmReader<f32>, Format) + Send + 'static,
         ended: impl FnOnce(Result<(), DecodeError>) + Send + 'static,
     ) -> Result<Self, DecodeError> {
-        // Overtaken, the decoder goes on with the oldest byte: what is lost is lost, and a decoder finds the next frame.
-        let mut cursor = ring.cursor(OnLap::SkipToOldest);
-        let laps = Arc::<AtomicU64>::default();
-        let mut frames = Frames { ring: None, opened: Some(opened), timeline, cancel, written: 0 };
-        let decoder_laps = laps.clone();
-        let run = move || ended(decode_all(&mut cursor, &mut frames, &decoder_laps));
+        // Overtaken, the decoder is opened anew where it goes on.
+        cursor.set_on_lap(OnLap::Error);
+        let shared = Arc::<Shared>::default();
+        let interrupter = cursor.interrupter();
+        let sink = Sink::new(options, shared.clone(), timeline.clone(), cancel, Box::new(opened));
+        let mut decoder = Decoder {
+            options,
+            reader: cursor.reader().clone(),
+            timeline,
+            shared: shared.clone(),
+            sink,
+            place: Place { offset: cursor.position(), seconds: 0.0, from: None, choices: 0 },
+            containers: Vec::new(),
+            bases: Vec::new(),
+            barren_from: 0,
+        };
+        let run = move || {
+            let result = decoder.run(&mut cursor);
+            decoder.shared.drained.store(true, Relaxed);
+            ended(result);
+        };
         let thread = thread::Builder::new().name("decoder".into()).spawn(run).map_err(DecodeError::Thread)?;
-        Ok(Self { laps, thread })
+        Ok(Self { shared, interrupter, thread })
+    }
+
+    /// Goes elsewhere: nothing that was decoded before is heard any more.
+    ///
+    /// Returns what [`has_landed`](Self::has_landed) wants to know; `None` before there are any frames.
+    pub fn seek(&self, target: Target) -> Option<Epoch> {
+        *lock(&self.shared.target) = Some(target);
+        let epoch = lock(&self.shared.pcm).as_ref().map(PcmControl::seek);
+        self.interrupter.interrupt();
+        self.thread.thread().unpark();
+        epoch
+    }
+
+    /// Whether frames of that seek, or a later one, were decoded.
+    #[must_use]
+    pub fn has_landed(&self, epoch: Option<Epoch>) -> bool {
+        epoch.is_none_or(|epoch| lock(&self.shared.landed).is_some_and(|landed| landed >= epoch))
+    }
+
+    /// What others may look at.
+    #[must_use]
+    pub fn state(&self) -> DecoderState {
+        DecoderState(self.shared.clone())
+    }
+
+    /// Nobody listens for the moment, and what the buffer does says nothing of the clocks.
+    pub fn set_idle(&self, idle: bool) {
+        self.shared.idle.store(idle, Relaxed);
     }
 
     /// Times that the decoder was overtaken by the network.
     #[must_use]
     pub fn laps(&self) -> u64 {
-        // Relaxed: a number to show, written by the decoder alone.
-        self.laps.load(Relaxed)
+        self.shared.laps.load(Relaxed)
     }
 
-    /// Waits for the thread. Cancel the ring first.
+    /// Packets that could not be decoded, and stretches without any.
+    #[must_use]
+    pub fn broken(&self) -> u64 {
+        self.shared.broken.load(Relaxed)
+    }
+
+    /// How much faster than it says the stream is played, in millionths, to keep up with the station's clock.
+    #[must_use]
+    pub fn drift_ppm(&self) -> i64 {
+        self.shared.drift_ppm.load(Relaxed)
+    }
+
+    /// What is decoded: the name of its codec, and what its samples are.
+    #[must_use]
+    pub fn format(&self) -> Option<(&'static str, Format)> {
+        *lock(&self.shared.format)
+    }
+
+    /// Waits for the thread. Cancel the stream first.
     pub fn join(self) {
+        self.thread.thread().unpark();
         // A thread that panicked has said so on standard error.
         let _ = self.thread.join();
     }
 }
 
-/// Decodes one connection after the other, until the stream ends or is cancelled.
-fn decode_all<F>(cursor: &mut Cursor<RingDriver>, frames: &mut Frames<F>, laps: &AtomicU64) -> Result<(), DecodeError>
-where
-    F: FnOnce(PcmReader<f32>, Format),
-{
-    loop {
-        let decoded = decode_connection(cursor, frames, laps);
-        // The ring knows better than a decoder that finds itself out of bytes.
-        match cursor.reader().status() {
-            ResourceStatus::Cancelled => return Ok(()),
-            ResourceStatus::Failed(reason) if cursor.lag() == 0 => {
-                frames.finish();
-                return Err(DecodeError::Stream(reason));
-            }
-            ResourceStatus::Committed { .. } if decoded.is_ok() && cursor.lag() == 0 => {
-                frames.finish();
-                return Ok(());
-            }
-            _ => {}
-        }
-        if decoded?.is_break() {
-            return Ok(());
-        }
-    }
+/// Where to open a decoder.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    offset: u64,
+    /// The moment that is heard there, as near as can be told.
+    seconds: f64,
+    /// The moment from which on it is to be heard.
+    from: Option<f64>,
+    /// How often an offset was chosen for that.
+    choices: u32,
 }
 
-/// Decodes the connection that the cursor is in, until it has no more bytes; breaks when nobody plays the frames any more.
-fn decode_connection<F>(
-    cursor: &mut Cursor<RingDriver>,
-    frames: &mut Frames<F>,
-    laps: &AtomicU64,
-) -> Result<ControlFlow<()>, DecodeError>
-where
-    F: FnOnce(PcmReader<f32>, Format),
-{
-    let read_to = Arc::<AtomicU64>::default();
-    let timeline = frames.timeline.clone();
-    let content_type = move |start| {
-        let connection = timeline.connection_at(start).unwrap_or_default();
-        connection.content_type.unwrap_or_else(|| "of no stated type".to_owned())
-    };
-    let start = cursor.position();
-    let reader = ConnectionReader { cursor, timeline: frames.timeline.clone(), start, read_to: read_to.clone(), laps };
-    let unsupported = |reason| DecodeError::Unsupported { content_type: content_type(start), reason };
-    let (mut format, mut decoder, track_id) = open_decoder(reader).map_err(unsupported)?;
-    let bits = decoder.codec_params().bits_per_sample;
-    let mut samples = Vec::new();
-    loop {
-        let packet = match format.next_packet() {
-            Ok(Some(packet)) if packet.track_id == track_id => packet,
-            Ok(Some(_)) => continue,
-            // The connection's bytes are at an end, or the ring is: whichever, there are no more packets here.
-            Ok(None) | Err(_) => return Ok(ControlFlow::Continue(())),
-        };
-        // A packet that cannot be decoded is a moment of noise on the line, and no reason to stop.
-        let Ok(decoded) = decoder.decode(&packet) else { continue };
-        let spec = decoded.spec();
-        let now = Format { rate_hz: spec.rate(), channels: spec.channels().count(), bits };
-        decoded.copy_to_vec_interleaved::<f32>(&mut samples);
-        if frames.write(now, &samples, read_to.load(Relaxed))?.is_break() {
-            return Ok(ControlFlow::Break(()));
-        }
-    }
+/// How decoding at a place ended.
+enum End {
+    /// Somebody wants to hear something else.
+    Asked,
+    /// Go on there.
+    GoOn(Place),
+    /// The stream is complete, and decoded to its end.
+    Complete,
+    /// Nobody plays it any more.
+    Cancelled,
+    /// The source failed, and all that came is decoded.
+    Failed(Arc<StorageError>),
 }
 
-type Opened<'a> = (Box<dyn FormatReader + 'a>, Box<dyn AudioDecoder>, u32);
-
-fn open_decoder(reader: ConnectionReader<'_>) -> Result<Opened<'_>, SymphoniaError> {
-    let source = MediaSourceStream::new(Box::new(ReadOnlySource::new(reader)), Default::default());
-    let format = symphonia::default::get_probe().probe(
-        &Hint::new(),
-        source,
-        FormatOptions::default(),
-        MetadataOptions::default(),
-    )?;
-    let nothing_to_play = SymphoniaError::Unsupported("there is no audio in it");
-    let Some(track) = format.default_track(TrackType::Audio) else { return Err(nothing_to_play) };
-    let Some(parameters) = track.codec_params.as_ref().and_then(|parameters| parameters.audio()) else {
-        return Err(nothing_to_play);
-    };
-    let decoder = symphonia::default::get_codecs().make_audio_decoder(parameters, &AudioDecoderOptions::default())?;
-    let track_id = track.id;
-    Ok((format, decoder, track_id))
-}
-
-/// The bytes of one connection, as a stream that ends where the next connection begins.
-///
-/// Of a stream without such seams, the library's own adapter makes a Symphonia source: a `Cursor` is one, with the
-/// library's feature `symphonia`.
-struct ConnectionReader<'a> {
-    cursor: &'a mut Cursor<RingDriver>,
+/// The thread's side.
+struct Decoder<D: DriverIo> {
+    options: DecodeOptions,
+    /// To look at what is there; what is decoded is read by the cursor.
+    reader: Reader<D>,
     timeline: Arc<Timeline>,
+    shared: Arc<Shared>,
+    sink: Sink,
+    place: Place,
+    /// What each connection was found to send, by its first byte.
+    containers: Vec<(u64, Container)>,
+    /// The moment of the programme at which the frames' own time is nought, by the first byte of their stream.
+    bases: Vec<(u64, f64)>,
+    /// Since there nothing could be decoded.
+    barren_from: u64,
+}
+
+impl<D: DriverIo> Decoder<D> {
+    fn run(&mut self, cursor: &mut Cursor<D>) -> Result<(), DecodeError> {
+        if !self.options.live {
+            self.look_at_the_beginning();
+        }
+        loop {
+            // First the epoch: a seek that comes behind it makes what follows stale.
+            self.sink.begin();
+            if let Some(target) = self.shared.take_target() {
+                self.place = self.locate(target, 0);
+            }
+            let end = self.decode(cursor, self.place)?;
+            match end {
+                End::Asked if self.sink.is_gone() => return Ok(()),
+                End::Asked => {}
+                End::GoOn(place) => self.place = place,
+                End::Cancelled => return Ok(()),
+                End::Complete | End::Failed(_) => {
+                    // A seek may come in between.
+                    if self.sink.drain().is_continue() && self.wait_for_the_end().is_break() {
+                        self.sink.finish();
+                        return match end {
+                            End::Failed(reason) => Err(DecodeError::Stream(reason)),
+                            _ => Ok(()),
+                        };
+                    }
+                    if self.sink.is_gone() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// All is decoded. Until it is played, somebody may still want to hear it again.
+    fn wait_for_the_end(&self) -> ControlFlow<()> {
+        self.shared.drained.store(true, Relaxed);
+        loop {
+            if self.shared.is_asked() {
+                self.shared.drained.store(false, Relaxed);
+                return ControlFlow::Continue(());
+            }
+            let left = self.sink.queued();
+            if left <= LAST_WORDS || matches!(self.reader.status(), ResourceStatus::Cancelled) {
+                return ControlFlow::Break(());
+            }
+            thread::park_timeout((left - LAST_WORDS).max(Duration::from_millis(5)));
+        }
+    }
+
+    /// What a file begins with, which nobody has looked at while it came.
+    fn look_at_the_beginning(&mut self) {
+        /// An ISO file begins with the length of a box of this name.
+        const ISO_BOX: &[u8] = b"ftyp";
+        let start = self.place.offset;
+        let mut scanner = HeadScanner::new(start);
+        let (mut piece, mut at) = ([0; 4096], start);
+        let mut found = false;
+        while !found && !scanner.is_done() {
+            // Whatever is wrong, whoever reads next is told.
+            let Ok(length @ 1..) = self.reader.read_at(at, &mut piece) else { return };
+            if at == start && piece[..length].get(4..8) == Some(ISO_BOX) {
+                drop_in(&mut self.containers, start, Container::Mp4);
+            }
+            at += length as u64;
+            scanner.push(&piece[..length], |head| {
+                self.timeline.begun(head);
+                found = true;
+            });
+        }
+    }
+
+    /// The place to open a decoder at, for somebody who wants to hear the target.
+    fn locate(&self, target: Target, choices: u32) -> Place {
+        let window = self.reader.valid_window();
+        let edge = self.reader.live_edge();
+        let last = if self.options.live { edge } else { self.file_len().unwrap_or(edge) };
+        let seconds = match target {
+            Target::Seconds(seconds) => seconds.max(0.0),
+            Target::Live => self.timeline.seconds_at(last).unwrap_or(0.0) - self.options.live_lead.as_secs_f64(),
+        };
+        let wanted = self.timeline.offset_at(seconds - PREROLL_SECONDS).unwrap_or(0);
+        let oldest = window.map_or(0, |window| self.oldest_safe(window));
+        let offset = wanted.clamp(oldest.min(last), last);
+        let at = self.timeline.seconds_at(offset).unwrap_or(0.0);
+        Place { offset, seconds: at, from: Some(seconds).filter(|&seconds| seconds > at), choices }
+    }
+
+    /// The oldest byte that a reader that begins there can hope to read.
+    fn oldest_safe(&self, window: roundelay::Span) -> u64 {
+        if window.start == 0 {
+            return 0;
+        }
+        let margin = self.timeline.bytes_per_second(window.end, 30.0).unwrap_or(16e3) * MARGIN_SECONDS;
+        window.start + (margin as u64).min(window.len() / 4)
+    }
+
+    fn file_len(&self) -> Option<u64> {
+        self.reader.final_len().or_else(|| self.reader.expected_len())
+    }
+
+    /// Decodes from a place on until something ends that.
+    fn decode(&mut self, cursor: &mut Cursor<D>, place: Place) -> Result<End, DecodeError> {
+        let opening = match self.opening(cursor, place) {
+            Ok(opening) => opening,
+            Err(stop) => return Ok(self.end_of(stop, place)),
+        };
+        let progress = Arc::new(Progress::new(opening.start, opening.container));
+        let whole_file = !self.options.live && opening.front.is_empty();
+        let file_len = self.file_len().filter(|_| whole_file);
+        let source = StreamReader {
+            cursor,
+            timeline: self.timeline.clone(),
+            shared: self.shared.clone(),
+            connection: opening.start,
+            front: opening.front.clone(),
+            taken: 0,
+            progress: progress.clone(),
+            // Only what has an index is sought in: a probe that looked for the end would stall.
+            seekable_len: file_len.filter(|_| opening.container == Some(Container::Mp4)),
+        };
+        let mut demuxer = match Demuxer::open(source, opening.container) {
+            Ok(demuxer) => demuxer,
+            Err(reason) => return self.failed_to_open(reason, &progress, &opening, place),
+        };
+        progress.opened(demuxer.container);
+        if opening.container.is_none() {
+            drop_in(&mut self.containers, opening.start, demuxer.container);
+        }
+        let has_index = demuxer.container == Container::Mp4;
+        if let Some(from) = place.from.filter(|_| has_index) {
+            demuxer.seek(from);
+        }
+        let mut clock = Clock { seconds: place.seconds, exact: demuxer.container.says_when(), base: None };
+        clock.base = match opening.head.and_then(|start| noted(&self.bases, start)) {
+            None if !self.options.live => Some(0.0),
+            base => base,
+        };
+        if let (Some(offset), Some(seconds)) = (file_len, demuxer.duration()) {
+            self.timeline.ends(Moment { offset, seconds });
+        }
+        if let Some(title) = demuxer.title() {
+            self.timeline.titled(opening.head.unwrap_or(opening.start), title);
+        }
+        let stop = loop {
+            let packet = match demuxer.next_packet() {
+                Ok(Some(packet)) => packet,
+                Err(SymphoniaError::DecodeError(_)) if progress.stop().is_none() => {
+                    self.shared.broken.fetch_add(1, Relaxed);
+                    continue;
+                }
+                Err(SymphoniaError::ResetRequired) => {
+                    // Another stream follows in the same connection, with a head and a time of its own.
+                    clock.base = None;
+                    demuxer.reset().map_err(|reason| self.unsupported(reason, opening.start))?;
+                    if let Some(title) = demuxer.title() {
+                        let here = progress.read_to();
+                        self.timeline.titled(self.timeline.head_at(here).map_or(here, |(start, _)| start), title);
+                    }
+                    continue;
+                }
+                // Some files have more behind their audio: tags, or nothing that means anything.
+                Ok(None) if !self.options.live => break progress.stop().or(Some(Stop::Complete)),
+                Ok(None) | Err(_) => break progress.stop(),
+            };
+            // What does not look like a frame is passed over in silence.
+            let skipped = progress.packet(&packet);
+            let codec_name = demuxer.codec_name;
+            let Ok((format, samples)) = demuxer.decode(&packet) else {
+                // A packet that cannot be decoded is a moment of noise on the line, and no reason to stop.
+                self.shared.broken.fetch_add(1, Relaxed);
+                continue;
+            };
+            if samples.is_empty() {
+                continue;
+            }
+            let mut missing = skipped;
+            let read_to = progress.read_to();
+            self.barren_from = read_to;
+            if let Some(when) = packet.seconds.filter(|_| clock.exact) {
+                let base = clock.base.unwrap_or_else(|| self.new_base(read_to, clock.seconds - when));
+                clock.base = Some(base);
+                missing |= base + when > clock.seconds + LEAST_GAP_SECONDS;
+                clock.seconds = base + when;
+            }
+            self.shared.broken.fetch_add((missing && progress.has_settled()).into(), Relaxed);
+            let may_move = !progress.has_settled() && clock.exact && !has_index;
+            let here = Moment { offset: read_to, seconds: clock.seconds };
+            if may_move && let Some(better) = self.better_place(place, here) {
+                return Ok(End::GoOn(better));
+            }
+            progress.settle();
+            *lock(&self.shared.format) = Some((codec_name, format));
+            let rate_hz = f64::from(format.rate_hz);
+            let frames = samples.len() / format.channels;
+            let early = place.from.map_or(0.0, |from| ((from - clock.seconds) * rate_hz).round().max(0.0)) as usize;
+            if early < frames {
+                let seconds = clock.seconds + early as f64 / rate_hz;
+                let lead = self.lead(read_to);
+                let moment = Moment { offset: read_to, seconds };
+                if self.sink.write(format, &samples[early * format.channels..], moment, lead)?.is_break() {
+                    break Some(Stop::Interrupted);
+                }
+            }
+            clock.seconds += frames as f64 / rate_hz;
+        };
+        drop(demuxer);
+        let here = Place { offset: progress.read_to(), seconds: clock.seconds, from: None, choices: 0 };
+        match stop {
+            Some(stop) => Ok(self.end_of(stop, here)),
+            // Symphonia has had enough, and neither the stream nor anybody else: there is something else now.
+            None => self.lost(here),
+        }
+    }
+
+    /// How to open a decoder there.
+    fn opening(&self, cursor: &mut Cursor<D>, place: Place) -> Result<Opening, Stop> {
+        let connection = self.timeline.connection_start(place.offset);
+        let head = self.timeline.head_at(place.offset);
+        let mut container = latest(&self.containers, connection, place.offset);
+        let (mut start, mut front) = (place.offset, Arc::default());
+        if container == Some(Container::Mp4) {
+            // From its index, wherever that stands.
+            start = connection;
+        } else if place.offset == connection {
+            // Whoever begins with a connection looks at what comes, whatever came before.
+            container = None;
+        }
+        if let Some((begins, head)) = &head {
+            if place.offset < begins + head.len {
+                start = *begins;
+            } else {
+                front = head.bytes.clone();
+                start = match head.kind {
+                    HeadKind::Flac => place.offset,
+                    HeadKind::Wav { block_bytes } => {
+                        place.offset - (place.offset - begins - head.len) % u64::from(block_bytes)
+                    }
+                    HeadKind::Ogg => self.next_page(cursor, place.offset)?,
+                };
+            }
+        }
+        match cursor.seek_to(start) {
+            Ok(_) => Ok(Opening { start, front, container, head: head.map(|(start, _)| start) }),
+            // The only error that there is.
+            Err(_) => Err(Stop::Lapped),
+        }
+    }
+
+    /// The moment of the programme at which a stream's own time is nought, as it turns out with its first packet.
+    fn new_base(&mut self, read_to: u64, base: f64) -> f64 {
+        /// Streams of long ago are of no use.
+        const MOST: usize = 256;
+        if let Some((start, _)) = self.timeline.head_at(read_to)
+            && noted(&self.bases, start).is_none()
+        {
+            self.bases.push((start, base));
+            if self.bases.len() > MOST {
+                self.bases.remove(0);
+            }
+        }
+        base
+    }
+
+    /// Where to begin instead of at `place`, now that it is known which moment is heard there.
+    fn better_place(&self, place: Place, here: Moment) -> Option<Place> {
+        let from = place.from.filter(|_| place.choices < MOST_CHOICES)?;
+        let off = here.seconds - from;
+        if (-MOST_DROPPED_SECONDS..=MOST_LATE_SECONDS).contains(&off) {
+            return None;
+        }
+        // The clock learns of it.
+        self.timeline.passed(here);
+        Some(self.locate(Target::Seconds(from), place.choices + 1)).filter(|better| better.offset != place.offset)
+    }
+
+    /// What is between the decoder and the live edge, in seconds, if the stream is live and it can be told.
+    fn lead(&self, read_to: u64) -> Option<f64> {
+        if !self.options.live {
+            return None;
+        }
+        let edge = self.reader.live_edge();
+        let rate = self.timeline.bytes_per_second(read_to, 30.0)?;
+        Some(edge.saturating_sub(read_to) as f64 / rate)
+    }
+
+    fn failed_to_open(
+        &mut self,
+        reason: OpenError,
+        progress: &Progress,
+        opening: &Opening,
+        place: Place,
+    ) -> Result<End, DecodeError> {
+        let here = Place { offset: progress.read_to(), from: None, choices: 0, ..place };
+        let stop = progress.stop();
+        match (reason, stop) {
+            (_, Some(stop @ (Stop::Interrupted | Stop::Cancelled | Stop::Lapped))) => Ok(self.end_of(stop, here)),
+            // Too little of a connection to be anything. What it was before may come with the next one.
+            (_, Some(stop)) if self.sink.has_played() => Ok(self.end_of(stop, here)),
+            (_, Some(Stop::Failed(reason))) if opening.start == here.offset => Ok(End::Failed(reason)),
+            // What was known of it is so no longer.
+            (OpenError::Symphonia(_), _) if opening.container.is_some() => self.lost(here),
+            (reason, _) => Err(self.unsupported(reason, opening.start)),
+        }
+    }
+
+    /// What comes is no longer what it was: whatever it is, it is looked at anew.
+    fn lost(&mut self, here: Place) -> Result<End, DecodeError> {
+        self.shared.broken.fetch_add(1, Relaxed);
+        if here.offset.saturating_sub(self.barren_from) > MOST_BARREN_BYTES {
+            let reason = SymphoniaError::Unsupported("for some time there was no audio in it");
+            return Err(self.unsupported(reason.into(), here.offset));
+        }
+        drop_in(&mut self.containers, here.offset, Container::Unknown);
+        Ok(End::GoOn(here))
+    }
+
+    fn unsupported(&self, reason: OpenError, offset: u64) -> DecodeError {
+        match reason {
+            OpenError::Codec(codec) => DecodeError::Codec { codec },
+            OpenError::Symphonia(reason) => {
+                let connection = self.timeline.connection_at(offset).unwrap_or_default();
+                let content_type = connection.content_type.unwrap_or_else(|| "of no stated type".to_owned());
+                DecodeError::Unsupported { content_type, reason }
+            }
+        }
+    }
+
+    /// What follows from the reason for which there are no more bytes.
+    fn end_of(&mut self, stop: Stop, here: Place) -> End {
+        match stop {
+            Stop::Interrupted => End::Asked,
+            Stop::Cancelled => End::Cancelled,
+            Stop::Complete => End::Complete,
+            Stop::Failed(reason) => End::Failed(reason),
+            Stop::Boundary(next) => End::GoOn(Place { offset: next, ..here }),
+            Stop::Silent => {
+                self.shared.broken.fetch_add(1, Relaxed);
+                drop_in(&mut self.containers, here.offset, Container::Unknown);
+                End::GoOn(here)
+            }
+            Stop::Lapped => {
+                self.shared.laps.fetch_add(1, Relaxed);
+                if self.options.when_lapped == WhenLapped::Live {
+                    return End::GoOn(self.locate(Target::Live, 0));
+                }
+                let window = self.reader.valid_window().unwrap_or_default();
+                let offset = self.oldest_safe(window).max(here.offset);
+                let seconds = self.timeline.seconds_at(offset).unwrap_or(here.seconds);
+                End::GoOn(Place { offset, seconds, from: None, choices: 0 })
+            }
+        }
+    }
+
+    /// The first page of Ogg at or behind `offset`.
+    fn next_page(&self, cursor: &Cursor<D>, offset: u64) -> Result<u64, Stop> {
+        /// No page is longer.
+        const MOST_PAGE_BYTES: u64 = 65_307;
+        let mut piece = [0; 4096];
+        let mut at = offset;
+        while at < offset + MOST_PAGE_BYTES {
+            let length = stream::read_at(cursor.reader(), &self.shared, at, &mut piece)?;
+            if length == 0 {
+                break;
+            }
+            if let Some(found) = find_page(&piece[..length]) {
+                return Ok(at + found as u64);
+            }
+            // A page may begin at the end of one piece and go on in the next.
+            at += (length as u64).saturating_sub(3).max(1);
+        }
+        Ok(offset)
+    }
+}
+
+/// How a decoder is opened.
+struct Opening {
+    /// The first byte of the stream that it gets.
     start: u64,
-    read_to: Arc<AtomicU64>,
-    laps: &'a AtomicU64,
+    /// What it gets before that.
+    front: Arc<[u8]>,
+    /// What it is, if that is known.
+    container: Option<Container>,
+    /// The first byte of its stream, if that has a head.
+    head: Option<u64>,
 }
 
-impl Read for ConnectionReader<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        // Waits for a byte. Only then is it known which connection that belongs to: connections are noted before their
-        // first byte is published.
-        let there = self.cursor.fill_buf()?.len() as u64;
-        let position = self.cursor.position();
-        let end = self.timeline.next_connection(self.start).unwrap_or(u64::MAX);
-        let left = there.min(end.saturating_sub(position));
-        let length = buf.len().min(READ_AHEAD_BYTES).min(usize::try_from(left).unwrap_or(usize::MAX));
-        let length = if length == 0 { 0 } else { self.cursor.read(&mut buf[..length])? };
-        // Relaxed, both: numbers that go with no other memory.
-        self.read_to.store(self.cursor.position(), Relaxed);
-        self.laps.store(self.cursor.laps(), Relaxed);
-        Ok(length)
-    }
+/// Which moment it is.
+struct Clock {
+    seconds: f64,
+    /// The packets say so themselves.
+    exact: bool,
+    base: Option<f64>,
 }
 
-/// The frames' way to the callback. Their ring is made when the first of them says what they are.
-struct Frames<F> {
-    ring: Option<(PcmWriter<f32>, Format)>,
-    opened: Option<F>,
-    timeline: Arc<Timeline>,
-    cancel: CancelToken,
-    /// Frames so far.
-    written: u64,
+/// What is noted of the connection that began at `connection`, or of the last stretch of it before `offset`.
+fn latest(containers: &[(u64, Container)], connection: u64, offset: u64) -> Option<Container> {
+    let noted = containers.iter().rfind(|&&(start, _)| (connection..=offset).contains(&start));
+    noted.map(|&(_, container)| container).filter(|&container| container != Container::Unknown)
 }
 
-impl<F: FnOnce(PcmReader<f32>, Format)> Frames<F> {
-    /// Writes frames that were decoded from the bytes before `offset`. Blocks for room; breaks when nobody plays them.
-    fn write(&mut self, format: Format, samples: &[f32], offset: u64) -> Result<ControlFlow<()>, DecodeError> {
-        self.timeline.decoded(self.written, offset);
-        let (writer, before) = match &mut self.ring {
-            Some(ring) => ring,
-            none => none.insert((open_pcm(format, &self.cancel, &mut self.opened)?, format)),
-        };
-        if (before.rate_hz, before.channels) != (format.rate_hz, format.channels) {
-            return Err(DecodeError::Changed { before: *before, now: format });
-        }
-        match writer.write(writer.epoch(), samples) {
-            Ok(()) => self.written += (samples.len() / format.channels) as u64,
-            // A seek came in between: the frames are dropped, and the next ones are for the new epoch.
-            Err(PcmError::Stale) => {}
-            Err(_) => return Ok(ControlFlow::Break(())),
-        }
-        Ok(ControlFlow::Continue(()))
-    }
-
-    /// There will be no more; what is there is played.
-    fn finish(&mut self) {
-        if let Some((writer, _)) = self.ring.take() {
-            writer.finish();
-        }
-    }
+fn noted(bases: &[(u64, f64)], start: u64) -> Option<f64> {
+    bases.iter().find(|&&(noted, _)| noted == start).map(|&(_, base)| base)
 }
 
-fn open_pcm<F>(format: Format, cancel: &CancelToken, opened: &mut Option<F>) -> Result<PcmWriter<f32>, DecodeError>
-where
-    F: FnOnce(PcmReader<f32>, Format),
-{
-    let options = PcmOptions {
-        rate_hz: format.rate_hz,
-        channels: format.channels,
-        capacity_frames: format.rate_hz as usize * AHEAD_SECONDS,
-        history_frames: HISTORY_FRAMES,
-        lock_memory: true,
-        cancel: cancel.clone(),
-    };
-    let (writer, reader) = pcm::open(options).map_err(DecodeError::Pcm)?;
-    if let Some(opened) = opened.take() {
-        opened(reader, format);
+/// Notes what begins at `start`; in order.
+fn drop_in(containers: &mut Vec<(u64, Container)>, start: u64, container: Container) {
+    /// Connections of long ago are of no use.
+    const MOST: usize = 256;
+    containers.retain(|&(noted, _)| noted != start);
+    let at = containers.partition_point(|&(noted, _)| noted < start);
+    containers.insert(at, (start, container));
+    if containers.len() > MOST {
+        containers.remove(0);
     }
-    Ok(writer)
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::mpsc;
-
-    use roundelay::RingOptions;
-
-    use super::*;
-    use crate::station::flac::{BLOCK_FRAMES, FlacEncoder};
-    use crate::station::music::{CHANNELS, Music};
-    use crate::timeline::Connection;
-
-    const BLOCKS: usize = 6;
-
-    /// What a listener gets that joins at block `first`: the bytes, and the samples that are in them.
-    fn connection(first: usize) -> (Vec<u8>, Vec<f32>) {
-        let mut encoder = FlacEncoder::new().unwrap();
-        let mut music = Music::new(1);
-        let mut bytes = encoder.header().unwrap();
-        let mut samples = Vec::new();
-        let mut block = vec![0; BLOCK_FRAMES * CHANNELS];
-        for number in 0..first + BLOCKS {
-            music.render(&mut block);
-            let frame = encoder.encode(&block).unwrap();
-            if number >= first {
-                bytes.extend_from_slice(frame);
-                samples.extend(block.iter().map(|&sample| f32::from(sample) / 32_768.0));
-            }
-        }
-        (bytes, samples)
-    }
-
-    /// Everything that is played, until the end.
-    fn play(mut reader: PcmReader<f32>) -> Vec<f32> {
-        let mut played = Vec::new();
-        while let Ok(frames @ 1..) = reader.wait(1_000) {
-            let mut period = vec![0.0; frames.min(1_000) * CHANNELS];
-            assert_eq!(reader.fill(&mut period).missing, 0);
-            played.extend_from_slice(&period);
-        }
-        played
-    }
-
-    #[test]
-    fn a_connection_that_follows_another_is_decoded_anew_without_a_seam() {
-        let ring = roundelay::open(RingOptions::new(1 << 20)).unwrap();
-        let mut writer = ring.writer().unwrap();
-        let timeline = Arc::<Timeline>::default();
-        let (opened, reader) = mpsc::channel();
-        let (ended, end) = mpsc::channel();
-        let decoding = Decoding::start(
-            &ring,
-            timeline.clone(),
-            CancelToken::new(),
-            move |reader, format| opened.send((reader, format)).unwrap(),
-            move |result| ended.send(result).unwrap(),
-        )
-        .unwrap();
-        // The second one goes back in time: its frame numbers are lower than those before.
-        let ((first_bytes, first), (second_bytes, second)) = (connection(20), connection(3));
-        for bytes in [&first_bytes, &second_bytes] {
-            timeline.connected(writer.position(), Connection::default());
-            writer.append(bytes).unwrap();
-        }
-        writer.commit(None).unwrap();
-        let (reader, format) = reader.recv().unwrap();
-        assert_eq!(format, Format { rate_hz: 48_000, channels: 2, bits: Some(16) });
-        assert!(play(reader) == [first, second].concat());
-        end.recv().unwrap().unwrap();
-        assert_eq!(decoding.laps(), 0);
-        decoding.join();
-        // The offset of a frame is that of its bytes, give or take what Symphonia reads ahead.
-        let middle = timeline.offset_of((BLOCKS * BLOCK_FRAMES) as u64).unwrap();
-        let distance = middle - first_bytes.len() as u64;
-        assert!(distance < 2 * second_bytes.len() as u64 / BLOCKS as u64, "{distance} bytes");
-    }
-
-    #[test]
-    fn what_is_no_audio_is_said_to_be_none() {
-        let ring = roundelay::open(RingOptions::new(1 << 20)).unwrap();
-        let mut writer = ring.writer().unwrap();
-        let timeline = Arc::<Timeline>::default();
-        let page = Connection { content_type: Some("text/html".into()), station_name: None };
-        timeline.connected(0, page);
-        writer.append(b"<!doctype html><title>Log in to our Wi-Fi</title>").unwrap();
-        writer.commit(None).unwrap();
-        let (ended, end) = mpsc::channel();
-        let never = |_, _| panic!("there is nothing to play");
-        let _decoding = Decoding::start(&ring, timeline, CancelToken::new(), never, move |r| ended.send(r).unwrap());
-        let error = end.recv().unwrap().unwrap_err().to_string();
-        assert!(error.starts_with("cannot decode what the station sends (text/html): "), "{error}");
-    }
-
-    #[test]
-    fn cancelling_ends_a_decoder_that_waits() {
-        let cancel = CancelToken::new();
-        let ring = Resource::open(cancel.clone(), RingOptions::new(1 << 16)).unwrap();
-        let mut writer = ring.writer().unwrap();
-        writer.append(&connection(0).0[..2_000]).unwrap();
-        let (ended, end) = mpsc::channel();
-        let decoding =
-            Decoding::start(&ring, Arc::default(), cancel.clone(), |_, _| {}, move |r| ended.send(r).unwrap()).unwrap();
-        cancel.cancel();
-        end.recv().unwrap().unwrap();
-        decoding.join();
-    }
-}
+mod tests;

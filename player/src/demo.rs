@@ -4,11 +4,15 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::output::{Output, OutputError, OutputOptions};
+use crate::media::WindowSize;
+use crate::output::OutputOptions;
 use crate::player::{PlayError, PlayOptions, Player};
 use crate::station::{Station, StationError};
 use crate::status::Display;
 use crate::summary::Summary;
+
+/// What the ring holds: some ten seconds of FLAC.
+const RING_BYTES: u64 = 1 << 20;
 
 /// What to play, and where to.
 #[derive(Clone, Debug)]
@@ -28,9 +32,6 @@ pub enum DemoError {
     /// The station.
     #[error(transparent)]
     Station(#[from] StationError),
-    /// The output.
-    #[error(transparent)]
-    Output(#[from] OutputError),
     /// The player.
     #[error(transparent)]
     Play(#[from] PlayError),
@@ -41,14 +42,12 @@ pub enum DemoError {
 /// # Errors
 /// If the station cannot go on air, or cannot be played.
 pub fn run(options: &DemoOptions, player: Player, display: &mut Display) -> Result<Summary, DemoError> {
-    // What can fail for a wrong argument fails before anything has begun.
-    let output = Output::open(&options.output)?;
-    let note = output.note();
     let station = Station::go_on_air(options.seed)?;
-    let play = PlayOptions { url: station.url(), output, limit: Some(options.limit) };
-    display.announce(&format!("{} on air at {}", crate::station::NAME, play.url));
-    if let Some(note) = note {
-        display.announce(&note);
-    }
-    Ok(player.play(play, display)?)
+    let play = PlayOptions {
+        limit: Some(options.limit),
+        window: WindowSize::Bytes(RING_BYTES),
+        ..PlayOptions::new(station.url(), options.output.clone())
+    };
+    display.announce(&format!("{} on air at {}", crate::station::NAME, play.address));
+    Ok(player.play(&play, display)?)
 }

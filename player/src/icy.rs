@@ -9,6 +9,8 @@
 
 use std::num::NonZeroUsize;
 
+use crate::text::{self, printable};
+
 /// The count of blocks is one byte.
 const MAX_BLOCKS: usize = 255;
 const BLOCK_BYTES: usize = 16;
@@ -154,9 +156,7 @@ impl Metadata {
 /// Text up to the first zero byte.
 fn decode_text(block: &[u8]) -> String {
     let length = block.iter().position(|&byte| byte == 0).unwrap_or(block.len());
-    let block = &block[..length];
-    // In Latin-1 every byte is the code point of its character.
-    str::from_utf8(block).map_or_else(|_| block.iter().copied().map(char::from).collect(), str::to_owned)
+    text::decode(&block[..length])
 }
 
 /// Key, value, and what comes behind them, for the first `key='value';` in `text`.
@@ -177,13 +177,6 @@ fn next_field(text: &str) -> Option<(&str, &str, &str)> {
 fn starts_with_key(text: &str) -> bool {
     let key_bytes = text.bytes().take_while(u8::is_ascii_alphanumeric).count();
     key_bytes > 0 && text[key_bytes..].starts_with("='")
-}
-
-/// Without what could move the cursor or turn the text of a terminal around, and without space at the ends.
-fn printable(value: &str) -> String {
-    let is_bidi_control = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let kept: String = value.chars().filter(|&c| !c.is_control() && !is_bidi_control(c)).collect();
-    kept.trim().to_owned()
 }
 
 /// Mixes metadata into audio: the station's side of [`IcyDemux`].

@@ -1,20 +1,25 @@
 //! The parts of the program `roundelay`, as a library for its tests and fuzz targets. Nothing here is a stable
 //! interface; the library to build on is `roundelay` itself.
 //!
-//! Start at [`demo`], or at [`player`], which draws the whole chain; or at [`get`], which fetches files.
+//! Start at [`player`], which draws the whole chain; or at [`get`], which fetches files.
 
 pub mod convert;
 pub mod decode;
 pub mod demo;
 pub mod drift;
 pub mod get;
+pub mod head;
 pub mod icy;
+pub mod keys;
+pub mod media;
 pub mod output;
 pub mod player;
 pub mod playlist;
+pub mod programme;
 pub mod shoutcast;
 pub mod source;
 pub mod station;
 pub mod status;
 pub mod summary;
+mod text;
 pub mod timeline;

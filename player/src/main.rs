@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use roundelay_player::decode::WhenLapped;
 use roundelay_player::demo::{self, DemoOptions};
 use roundelay_player::get::{self, GetError, GetOptions};
-use roundelay_player::output::{OutputChoice, OutputOptions};
-use roundelay_player::player::{Player, Stopper};
+use roundelay_player::media::WindowSize;
+use roundelay_player::output::{Marks, OutputChoice, OutputOptions};
+use roundelay_player::player::{PlayOptions, Player, Stopper};
 use roundelay_player::status::{self, Display};
 use roundelay_player::summary::Summary;
 
@@ -26,10 +28,23 @@ struct Cli {
 enum Command {
     /// Go on air on this machine with generated music, and listen to it; needs nothing but this program.
     Demo(DemoArgs),
+    /// Play a station, a file on a server or here, or a playlist.
+    #[command(after_help = KEYS)]
+    Play(PlayArgs),
     /// Fetch a file over HTTP, over several connections; cut short, the same command goes on where it stopped.
     #[command(after_help = EXIT_CODES)]
     Get(GetArgs),
 }
+
+const KEYS: &str = "\
+Keys, on a terminal:
+  left, right   ten seconds back, forward
+  up, down      a minute forward, back
+  l             live; of a file, nothing
+  space         pause; a live stream is kept meanwhile, as far as the window goes
+  q             quit
+
+MP3, AAC, ALAC, Vorbis, FLAC and WAV are played, from HTTP, HTTPS, or a file. Playlists: .m3u, .pls.";
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -62,12 +77,71 @@ struct DemoArgs {
 }
 
 #[derive(Debug, Args)]
+struct PlayArgs {
+    /// http://, https://, or a path
+    address: String,
+
+    /// Where it is to be heard: `auto` for JACK if a server answers, else ALSA, else `null`; `jack`; `alsa`; `null`, a
+    /// device that throws the audio away on time; `wav:PATH`
+    #[arg(long, value_name = "OUTPUT", default_value = "auto")]
+    output: OutputChoice,
+
+    #[command(flatten)]
+    device: DeviceArgs,
+
+    /// How much of a live stream is kept: so many bytes (16MiB), or about so long (10m, 90s)
+    #[arg(long, value_name = "SIZE", default_value = "10m", value_parser = parse_window)]
+    window: WindowSize,
+
+    /// Playing starts, and goes on after a pause for want of audio, with so much of it
+    #[arg(long, value_name = "MS", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(10..=60_000))]
+    start_ms: u32,
+
+    /// Playing pauses when there is less than so much audio left
+    #[arg(long, value_name = "MS", default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=60_000))]
+    rebuffer_ms: u32,
+
+    /// When a pause has lasted longer than the window: go on with the oldest there is, or live
+    #[arg(long, value_name = "WHERE", default_value = "oldest")]
+    when_lapped: Lapped,
+
+    /// Connections at once, for a file on a server that sends parts of it
+    #[arg(long, value_name = "N", default_value_t = 4,
+        value_parser = clap::value_parser!(u8).range(1..=i64::from(get::MAX_CONNECTIONS)))]
+    connections: u8,
+
+    /// Stop after so many seconds of audio
+    #[arg(long, value_name = "N", value_parser = parse_seconds)]
+    seconds: Option<Duration>,
+
+    /// Note down the titles that are heard, each with its time
+    #[arg(long, value_name = "FILE")]
+    title_log: Option<PathBuf>,
+
+    /// End with one line of JSON on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Lapped {
+    Oldest,
+    Live,
+}
+
+#[derive(Debug, Args)]
 struct OutputArgs {
     /// `null`, a device that throws the audio away on time; `wav:PATH`; `jack`; `alsa`; or `auto` for JACK if a server
     /// answers, else ALSA, else `null`
     #[arg(long, value_name = "OUTPUT", default_value = "null")]
     output: OutputChoice,
 
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+#[derive(Debug, Args)]
+struct DeviceArgs {
     /// Frames that the output asks for at once; a JACK server has its own
     #[arg(long, value_name = "FRAMES", value_parser = clap::value_parser!(u16).range(16..=8192))]
     period: Option<u16>,
@@ -77,10 +151,10 @@ struct OutputArgs {
     device: Option<String>,
 }
 
-impl OutputArgs {
-    fn to_options(&self) -> OutputOptions {
+impl DeviceArgs {
+    fn of(&self, output: &OutputChoice) -> OutputOptions {
         OutputOptions {
-            choice: self.output.clone(),
+            choice: output.clone(),
             period_frames: self.period.map(usize::from),
             device: self.device.clone(),
         }
@@ -124,6 +198,7 @@ struct GetArgs {
 fn main() -> ExitCode {
     let ended = match Cli::parse().command {
         Command::Demo(args) => run_demo(&args),
+        Command::Play(args) => run_play(&args),
         Command::Get(args) => run_get(&args),
     };
     match ended {
@@ -166,8 +241,32 @@ const ENDED_BY_INTERRUPT: i32 = get::EXIT_INTERRUPTED as i32;
 fn run_demo(args: &DemoArgs) -> Result<(), Box<dyn std::error::Error>> {
     let player = Player::default();
     stop_on_interrupt(player.stopper())?;
-    let options = DemoOptions { limit: args.seconds, output: args.output.to_options(), seed: args.seed };
+    let options =
+        DemoOptions { limit: args.seconds, output: args.output.device.of(&args.output.output), seed: args.seed };
     let summary = demo::run(&options, player, &mut Display::on_stderr())?;
+    print(&summary, args.json)
+}
+
+fn run_play(args: &PlayArgs) -> Result<(), Box<dyn std::error::Error>> {
+    let player = Player::default();
+    stop_on_interrupt(player.stopper())?;
+    let options = PlayOptions {
+        limit: args.seconds,
+        window: args.window,
+        marks: Marks {
+            start: Duration::from_millis(args.start_ms.into()),
+            rebuffer: Duration::from_millis(args.rebuffer_ms.min(args.start_ms).into()),
+        },
+        when_lapped: match args.when_lapped {
+            Lapped::Oldest => WhenLapped::Oldest,
+            Lapped::Live => WhenLapped::Live,
+        },
+        connections: args.connections,
+        title_log: args.title_log.clone(),
+        keys: true,
+        ..PlayOptions::new(&args.address, args.device.of(&args.output))
+    };
+    let summary = player.play(&options, &mut Display::on_stderr())?;
     print(&summary, args.json)
 }
 
@@ -189,6 +288,14 @@ fn stop_on_interrupt(stopper: Stopper) -> Result<(), ctrlc::Error> {
         }
         stopper.stop();
     })
+}
+
+fn parse_window(text: &str) -> Result<WindowSize, String> {
+    let wrong = || "give a size such as 16MiB, or a time such as 10m or 90s".to_owned();
+    if text.ends_with(['B', 'b']) {
+        return parse_size::parse_size(text).map(WindowSize::Bytes).map_err(|_| wrong());
+    }
+    humantime::parse_duration(text).map(WindowSize::Time).map_err(|_| wrong())
 }
 
 fn parse_seconds(text: &str) -> Result<Duration, String> {

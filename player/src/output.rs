@@ -16,6 +16,7 @@ mod library;
 mod null;
 mod realtime;
 mod timings;
+mod valve;
 mod wav;
 
 use std::fmt;
@@ -32,10 +33,12 @@ use roundelay::pcm::{Fill, PcmReader};
 use roundelay::{ReadError, StorageError};
 use thiserror::Error;
 
-use crate::decode::Format;
+use crate::convert::Layout;
+use crate::decode::{DecoderState, Format};
 use crate::summary::DeviceFigures;
 use device::{CHANNELS, Counters, Device};
 use timings::TimingsWriter;
+use valve::{Flow, Valve};
 
 #[cfg(target_os = "linux")]
 pub use alsa::AlsaError;
@@ -46,12 +49,10 @@ pub use jack::JackError;
 pub use library::LibraryError;
 pub use realtime::Scheduling;
 pub use timings::Timings;
+pub use valve::{Marks, Transport};
 
 /// Frames in a period, unless somebody wants others: 5.3 ms at 48 kHz.
 const PERIOD_FRAMES: usize = 256;
-
-/// Playing starts once this much is decoded. Less starts sooner and stumbles over the first stutter of the network.
-const START_MARK: Duration = Duration::from_millis(500);
 
 /// How long a thread that waits for frames goes without looking whether it is to stop.
 const LOOK_UP: Duration = Duration::from_millis(100);
@@ -145,19 +146,6 @@ pub enum OutputError {
     #[cfg(target_os = "linux")]
     #[error(transparent)]
     Alsa(#[from] AlsaError),
-    /// The device does not play what the station sends.
-    #[error(
-        "the station sends {stream}, and {output} plays {CHANNELS} channels at {device_hz} Hz; nothing converts the one \
-         into the other yet: give the device that rate, or choose another output"
-    )]
-    Format {
-        /// What comes from the station.
-        stream: Format,
-        /// The output's name.
-        output: &'static str,
-        /// The device's rate.
-        device_hz: u32,
-    },
     /// The file cannot be made.
     #[error("cannot create {path}: {reason}; is there such a folder, and may you write there?")]
     Create {
@@ -251,19 +239,19 @@ impl Output {
         Some(note)
     }
 
-    /// Frames a second of the device; `None` if it plays at any rate.
+    /// What the device plays; `None` if it plays whatever comes.
     #[must_use]
-    pub fn rate_hz(&self) -> Option<u32> {
+    pub fn layout(&self) -> Option<Layout> {
         match &self.sink {
-            Sink::Device(device) => Some(device.counters().rate_hz()),
+            Sink::Device(device) => Some(Layout { rate_hz: device.counters().rate_hz(), channels: CHANNELS }),
             _ => None,
         }
     }
 
-    /// Samples a frame of the device; `None` if it plays any number.
+    /// Whether it has a clock of its own. A file has none: it takes what comes.
     #[must_use]
-    pub fn channels(&self) -> Option<usize> {
-        matches!(self.sink, Sink::Device(_)).then_some(CHANNELS)
+    pub fn has_clock(&self) -> bool {
+        !matches!(self.sink, Sink::Wav { .. })
     }
 
     /// Frames in a period. A JACK server may change its mind later.
@@ -275,25 +263,32 @@ impl Output {
         }
     }
 
-    /// Plays what `reader` has, on a thread of its own, until the stream ends, `limit_frames` are played, or it is
-    /// stopped. `ended` is called then; `changed` before, each time that the device goes away, or is back.
+    /// Plays what `reader` has, which has to be of the output's [layout](Self::layout), on a thread of its own, until the
+    /// stream ends, `limit_frames` are played, or it is stopped. `ended` is called then; `changed` before, each time that
+    /// the device goes away, or is back.
     ///
     /// # Errors
-    /// [`OutputError::Format`], [`OutputError::Thread`], [`OutputError::Timings`].
+    /// [`OutputError::Thread`], [`OutputError::Timings`].
     pub fn play(
         self,
         reader: PcmReader<f32>,
         format: Format,
         limit_frames: Option<u64>,
+        flow: FlowOptions,
         mut changed: impl FnMut(DeviceState) + Send + 'static,
         ended: impl FnOnce(Result<Scheduling, OutputError>) + Send + 'static,
     ) -> Result<(Playback, Timings), OutputError> {
         let (timings_writer, timings) = timings::open().map_err(OutputError::Timings)?;
-        let callback = Callback { reader, timings: timings_writer };
+        let FlowOptions { transport, decoder, marks } = flow;
+        let valve = Valve::new(transport.clone(), reader.tap(), decoder, marks, limit_frames);
+        let callback = Callback { reader, valve, timings: timings_writer };
         let stop = Arc::<AtomicBool>::default();
         let period_frames = self.period_frames();
-        let session = Session { callback, format, period_frames, limit_frames, stop: stop.clone() };
-        let counters = self.fitting_device(format)?.map(Device::counters);
+        let session = Session { callback, format, period_frames, limit_frames, transport, stop: stop.clone() };
+        let counters = match &self.sink {
+            Sink::Device(device) => Some(device.counters()),
+            _ => None,
+        };
         let run = move || {
             ended(match self.sink {
                 Sink::Null => Ok(null::play(session)),
@@ -306,16 +301,17 @@ impl Output {
         let thread = thread::Builder::new().name("output".into()).spawn(run).map_err(OutputError::Thread)?;
         Ok((Playback { stop, thread, counters }, timings))
     }
+}
 
-    /// The device, if there is one; it has to be one for such a stream.
-    fn fitting_device(&self, stream: Format) -> Result<Option<&dyn Device>, OutputError> {
-        let Sink::Device(device) = &self.sink else { return Ok(None) };
-        let device_hz = device.counters().rate_hz();
-        if (stream.rate_hz, stream.channels) != (device_hz, CHANNELS) {
-            return Err(OutputError::Format { stream, output: device.name(), device_hz });
-        }
-        Ok(Some(&**device))
-    }
+/// When the callback plays what there is, and when it waits for more.
+#[derive(Clone, Debug)]
+pub struct FlowOptions {
+    /// The listener's side.
+    pub transport: Arc<Transport>,
+    /// Knows whether there will be more.
+    pub decoder: DecoderState,
+    /// How much has to be there.
+    pub marks: Marks,
 }
 
 /// Opens a device of a sound system.
@@ -410,6 +406,7 @@ impl Playback {
 /// What a device calls once a period.
 struct Callback {
     reader: PcmReader<f32>,
+    valve: Valve,
     timings: TimingsWriter,
 }
 
@@ -420,10 +417,17 @@ impl Callback {
     /// Wait-free. Never allocates, frees or locks. Enters the kernel for the time of day only where that cannot be read
     /// without.
     fn fill(&mut self, period: &mut [f32]) -> Fill {
-        let began = Instant::now();
-        let fill = self.reader.fill(period);
-        self.timings.record(began.elapsed());
-        fill
+        let channels = self.reader.channels();
+        self.timed(|reader, valve| {
+            let flow = valve.next(period.len() / channels);
+            if flow == Flow::Closed {
+                period.fill(0.0);
+                return silence(period.len() / channels);
+            }
+            let fill = reader.fill(period);
+            flow.fade(period, channels);
+            fill
+        })
     }
 
     /// As [`fill`](Self::fill), for a device that has a buffer for each channel.
@@ -432,11 +436,45 @@ impl Callback {
     /// As [`fill`](Self::fill).
     #[cfg(target_os = "linux")]
     fn fill_planar(&mut self, channels: &mut [&mut [f32]]) -> Fill {
+        self.timed(|reader, valve| {
+            let frames = channels.first().map_or(0, |channel| channel.len());
+            let flow = valve.next(frames);
+            if flow == Flow::Closed {
+                for channel in channels {
+                    channel.fill(0.0);
+                }
+                return silence(frames);
+            }
+            let fill = reader.fill_planar(channels);
+            for channel in channels {
+                flow.fade(channel, 1);
+            }
+            fill
+        })
+    }
+
+    /// As [`fill`](Self::fill), of what there is in any case.
+    ///
+    /// # Real-time
+    /// As [`fill`](Self::fill).
+    fn fill_at_once(&mut self, period: &mut [f32]) -> Fill {
+        self.timed(|reader, _| reader.fill(period))
+    }
+
+    fn timed(&mut self, fill: impl FnOnce(&mut PcmReader<f32>, &mut Valve) -> Fill) -> Fill {
         let began = Instant::now();
-        let fill = self.reader.fill_planar(channels);
+        let fill = fill(&mut self.reader, &mut self.valve);
         self.timings.record(began.elapsed());
+        if fill.frames > 0 {
+            self.valve.note_sound();
+        }
         fill
     }
+}
+
+/// A period in which nothing was played, and nothing is missing either.
+fn silence(frames: usize) -> Fill {
+    Fill { missing: frames, ..Fill::default() }
 }
 
 /// Whether a period was the first behind the end of the stream.
@@ -450,6 +488,7 @@ struct Session {
     format: Format,
     period_frames: usize,
     limit_frames: Option<u64>,
+    transport: Arc<Transport>,
     stop: Arc<AtomicBool>,
 }
 
@@ -477,13 +516,5 @@ impl Session {
                 Err(_) => return 0,
             }
         }
-    }
-
-    /// Blocks until there is enough to begin with.
-    fn wait_for_start_mark(&mut self) {
-        let mark = START_MARK.as_secs_f64() * f64::from(self.format.rate_hz);
-        // Less if less is to be played at all.
-        let limit = self.limit_frames.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
-        self.wait_for((mark as usize).min(limit));
     }
 }

@@ -1,78 +1,143 @@
-//! The whole chain, from a station to an output:
+//! The whole chain, from an address to an output:
 //!
 //! ```text
-//!  station ─HTTP─► source ─► ring ─► decoder ─► frames ─► callback ─► output
-//!                    │        │         │          └─tap─► level meter
-//!                    └────────┴─ timeline (titles, connections) ─► status
+//!  station ─HTTP─► source ──► ring ──┐
+//!  server ─HTTP─► download ─► file ──┼─► decoder ─► converter ─► frames ─► callback ─► output
+//!  disk ───────────────────► file ───┘     │                        └─tap─► level meter
+//!                    └──────── timeline (titles, connections, clock) ─► status
 //! ```
 //!
-//! Four threads: the source waits for the network, the decoder for bytes and for room, the output for its next period,
-//! and this one shows the status and waits for any of them to be done.
+//! The source waits for the network, the decoder for bytes and for room, the output for its next period, the keyboard for
+//! a key; and this thread shows the status and does what the others, or the listener, say.
 
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::time::{Duration, Instant};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
-use roundelay::pcm::{PcmReader, Tap};
-use roundelay::{CancelToken, Reader, Resource, RingDriver, RingOptions, StorageError};
+use roundelay::CancelToken;
+use roundelay::pcm::{Epoch, PcmReader, Tap};
 use thiserror::Error;
 
-use crate::decode::{DecodeError, Decoding, Format};
-use crate::output::{DeviceState, Output, OutputError, Playback, Scheduling, Timings};
-use crate::source::{Source, SourceError};
-use crate::status::{Display, Meter, Phase, Snapshot};
+use crate::decode::{DecodeError, DecodeOptions, Decoding, Format, Target, WhenLapped};
+use crate::keys::{self, Key, Keyboard};
+use crate::media::{Media, MediaError, Told, WindowSize};
+use crate::output::{
+    DeviceState, FlowOptions, Marks, Output, OutputChoice, OutputError, OutputOptions, Playback, Scheduling, Timings,
+    Transport,
+};
+use crate::programme::{self, Found, Programme, ProgrammeError};
+use crate::status::{Display, Meter, Phase, Position, Snapshot};
 use crate::summary::Summary;
-use crate::timeline::Timeline;
+use crate::timeline::{Moment, Timeline};
 
-/// What the ring holds: some ten seconds of FLAC, a minute of MP3.
-const RING_BYTES: usize = 1 << 20;
+/// The status is drawn this often: as seldom as a meter can be looked at.
+const REDRAW: Duration = Duration::from_millis(250);
 
-/// The status is drawn this often.
-const REDRAW: Duration = Duration::from_millis(100);
+/// Without a terminal there is less to see.
+const LOOK: Duration = Duration::from_millis(1_000);
 
 /// Over so long the bit rate is an average.
-const BIT_RATE_SECONDS: u64 = 5;
+const BIT_RATE_SECONDS: f64 = 5.0;
 
 /// The level meter looks at so many frames before the playhead: 43 ms at 48 kHz.
 const METER_FRAMES: usize = 2_048;
 
-/// What to play, and where to.
-#[derive(Debug)]
+/// What is decoded ahead of the playhead, beside the start mark. The ring keeps the rest, in fewer bytes.
+const AHEAD: Duration = Duration::from_millis(1_500);
+
+/// "Live" is so far behind the live edge, beside the start mark: nobody wants to hear every stutter of the network.
+const LIVE_LEAD: Duration = Duration::from_millis(500);
+
+/// So long before a paused listener is overtaken, that is said.
+const LAP_WARNING_SECONDS: f64 = 60.0;
+
+/// What to play, and how.
+#[derive(Clone, Debug)]
 pub struct PlayOptions {
-    /// The station.
-    pub url: String,
-    /// The output, open.
-    pub output: Output,
+    /// A URL, or a path.
+    pub address: String,
+    /// The output.
+    pub output: OutputOptions,
     /// Stop after so much audio.
     pub limit: Option<Duration>,
+    /// How much of a live stream is kept.
+    pub window: WindowSize,
+    /// How much audio there has to be.
+    pub marks: Marks,
+    /// What becomes of a listener who is overtaken.
+    pub when_lapped: WhenLapped,
+    /// Connections at once, for a file.
+    pub connections: u8,
+    /// Where titles are noted as they are heard.
+    pub title_log: Option<PathBuf>,
+    /// Whether keys are read.
+    pub keys: bool,
+}
+
+impl PlayOptions {
+    /// For an address, with all else as most people have it.
+    #[must_use]
+    pub fn new(address: impl Into<String>, output: OutputOptions) -> Self {
+        Self {
+            address: address.into(),
+            output,
+            limit: None,
+            window: WindowSize::Time(Duration::from_secs(600)),
+            marks: Marks::default(),
+            when_lapped: WhenLapped::default(),
+            connections: 4,
+            title_log: None,
+            keys: false,
+        }
+    }
 }
 
 /// Why there is nothing to hear, or no more.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum PlayError {
-    /// The station.
+    /// There is nothing at the address.
     #[error(transparent)]
-    Source(#[from] SourceError),
+    Programme(#[from] ProgrammeError),
+    /// It cannot be received.
+    #[error(transparent)]
+    Media(#[from] MediaError),
     /// The decoder.
     #[error(transparent)]
     Decode(#[from] DecodeError),
     /// The output.
     #[error(transparent)]
     Output(#[from] OutputError),
-    /// The ring.
-    #[error("cannot open the ring: {0}")]
-    Storage(#[from] StorageError),
+    /// The file for titles.
+    #[error("cannot write titles to {}: {reason}", .path.display())]
+    TitleLog {
+        /// Its path.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        reason: io::Error,
+    },
+    /// No thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] io::Error),
 }
 
 /// What the threads have to say, and the user.
 enum Event {
     /// The user has had enough.
     Stop,
+    /// A key was pressed, or the terminal changed.
+    Key(Key),
+    /// It is known what there is at the address.
+    Found(Box<Result<Found, ProgrammeError>>),
     /// The format is known, and here is the end from which frames are played.
     Opened(PcmReader<f32>, Format),
-    /// Nothing more comes from the station.
-    Received(Result<(), SourceError>),
+    /// Nothing more comes.
+    Received(Result<(), MediaError>),
     /// Nothing more is decoded.
     Decoded(Result<(), DecodeError>),
     /// The output's device has gone, or is back.
@@ -98,13 +163,23 @@ impl Stopper {
 pub struct Player {
     events: Receiver<Event>,
     sender: Sender<Event>,
+    began: Instant,
 }
 
 impl Default for Player {
     fn default() -> Self {
         let (sender, events) = mpsc::channel();
-        Self { events, sender }
+        Self { events, sender, began: Instant::now() }
     }
+}
+
+/// How a programme ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// All of it was played, or as much as was asked for.
+    Played,
+    /// The listener has had enough.
+    Stopped,
 }
 
 impl Player {
@@ -114,35 +189,145 @@ impl Player {
         Stopper(self.sender.clone())
     }
 
-    /// Plays until the stream ends, the limit is reached, or it is stopped, and says what it came to.
+    /// Plays until the stream ends, the limit is reached, or it is stopped, and says what it came to. Of a playlist of
+    /// files, plays one after the other.
     ///
     /// # Errors
-    /// If the station cannot be listened to, its stream not be decoded, or the output not be written.
-    pub fn play(self, options: PlayOptions, display: &mut Display) -> Result<Summary, PlayError> {
-        let output_name = options.output.to_string();
-        let mut chain = Chain::start(options, &self.sender)?;
-        let result = chain.run(&self.events, display);
-        display.finish();
-        let summary = chain.finish(&self.events, output_name);
-        result?;
-        Ok(summary?)
+    /// If there is nothing to play at the address, or it cannot be decoded, or the output not be written.
+    pub fn play(self, options: &PlayOptions, display: &mut Display) -> Result<Summary, PlayError> {
+        let mut titles = options.title_log.as_ref().map(TitleLog::open).transpose()?;
+        // What can fail for a wrong argument fails before anything has begun.
+        let mut output = Some(Output::open(&options.output)?);
+        let mut summary = Summary::default();
+        let mut address = options.address.clone();
+        let mut rest = Vec::new();
+        let keyboard = self.open_keyboard(options, display);
+        let result = loop {
+            let opened = match output.take() {
+                Some(output) => output,
+                None => Output::open(&options.output)?,
+            };
+            let found = match self.find(&address, keyboard.as_ref(), display) {
+                Ok(Some(found)) => found,
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error.into()),
+            };
+            if rest.is_empty() {
+                rest = found.rest;
+                rest.reverse();
+            }
+            if let Some(note) = opened.note().filter(|_| summary.callbacks == 0) {
+                display.announce(&note);
+            }
+            let is_live = Media::is_live(&found.programme);
+            let mut chain = match Chain::start(found.programme, opened, options, &self.sender, self.began) {
+                Ok(chain) => chain,
+                Err(error) => break Err(error),
+            };
+            let ended = chain.run(&self.events, keyboard.as_ref(), titles.as_mut(), display);
+            display.finish();
+            let played = chain.finish(&self.events);
+            match (ended, played) {
+                (Ok(ended), Ok(played)) => {
+                    summary = summary.and(played);
+                    // A file would be begun anew.
+                    let once =
+                        is_live || options.limit.is_some() || matches!(options.output.choice, OutputChoice::Wav(_));
+                    match rest.pop().filter(|_| ended == Ended::Played && !once) {
+                        Some(next) => address = next,
+                        None => break Ok(()),
+                    }
+                }
+                (Err(error), _) => break Err(error),
+                (Ok(_), Err(error)) => break Err(error.into()),
+            }
+        };
+        drop(keyboard);
+        result.map(|()| summary)
+    }
+
+    fn open_keyboard(&self, options: &PlayOptions, display: &mut Display) -> Option<Keyboard> {
+        if !options.keys {
+            return None;
+        }
+        let sender = self.sender.clone();
+        let keyboard = Keyboard::open(move |key| sender.send(Event::Key(key)).is_ok())?;
+        display.set_keys(keys::HELP);
+        let sender = self.sender.clone();
+        // Without it, a suspended player is not drawn anew when it goes on.
+        let _ = keys::watch_signals(move |key| drop(sender.send(Event::Key(key))));
+        Some(keyboard)
+    }
+
+    /// Looks what there is at an address; `None` if it is stopped meanwhile.
+    fn find(
+        &self,
+        address: &str,
+        keyboard: Option<&Keyboard>,
+        display: &mut Display,
+    ) -> Result<Option<Found>, ProgrammeError> {
+        let (sender, asked) = (self.sender.clone(), address.to_owned());
+        let look = move || {
+            // An error says that nobody listens any more.
+            let _ = sender.send(Event::Found(Box::new(programme::find(&asked))));
+        };
+        // Not waited for if the listener leaves: it may be calling an address that never answers.
+        if thread::Builder::new().name("find".into()).spawn(look).is_err() {
+            return programme::find(address).map(Some);
+        }
+        loop {
+            match self.events.recv_timeout(REDRAW) {
+                Ok(Event::Stop | Event::Key(Key::Quit)) => {
+                    display.finish();
+                    return Ok(None);
+                }
+                Ok(Event::Key(Key::Suspend)) => suspend(keyboard, display),
+                Ok(Event::Found(found)) => return found.map(Some),
+                Ok(_) => {}
+                Err(_) => {
+                    // A terminal that is gone is no reason to stop.
+                    let _ = display.show(&Snapshot::default());
+                }
+            }
+        }
+    }
+}
+
+/// Lets the terminal be somebody else's, until the program goes on.
+fn suspend(keyboard: Option<&Keyboard>, display: &mut Display) {
+    display.finish();
+    if let Some(keyboard) = keyboard {
+        keyboard.release();
+    }
+    keys::suspend();
+    if let Some(keyboard) = keyboard {
+        keyboard.take_back();
     }
 }
 
 /// All the parts, at work.
 struct Chain {
     cancel: CancelToken,
-    reader: Reader<RingDriver>,
+    media: Media,
     timeline: Arc<Timeline>,
-    source: Source,
     decoding: Decoding,
+    transport: Arc<Transport>,
     /// Until the decoder knows what to play.
     output: Option<Output>,
+    output_name: String,
     sender: Sender<Event>,
     playing: Option<Playing>,
     limit: Option<Duration>,
+    marks: Marks,
+    live_lead: Duration,
+    is_live: bool,
     device: DeviceState,
     scheduling: Option<Scheduling>,
+    /// The seek that is under way, and where it goes.
+    seek: Option<(Option<Epoch>, f64)>,
+    /// Said in place of the title, for a while.
+    notice: Option<(String, Instant)>,
+    laps: u64,
 }
 
 /// What there is once frames are played.
@@ -156,68 +341,175 @@ struct Playing {
 }
 
 impl Chain {
-    fn start(options: PlayOptions, sender: &Sender<Event>) -> Result<Self, PlayError> {
-        let PlayOptions { url, output, limit } = options;
+    fn start(
+        programme: Programme,
+        output: Output,
+        options: &PlayOptions,
+        sender: &Sender<Event>,
+        began: Instant,
+    ) -> Result<Self, PlayError> {
         let cancel = CancelToken::new();
-        let ring = Resource::open(cancel.clone(), RingOptions::new(RING_BYTES))?;
         let timeline = Arc::<Timeline>::default();
-        let source = Source::listen(&url, ring.writer()?, timeline.clone(), tell(sender, Event::Received))?;
+        let is_live = Media::is_live(&programme);
+        let live_lead = options.marks.start + LIVE_LEAD;
+        let decode = DecodeOptions {
+            layout: output.layout(),
+            live: is_live,
+            follow_clock: is_live && output.has_clock(),
+            when_lapped: options.when_lapped,
+            ahead: options.marks.start + AHEAD,
+            live_lead,
+        };
         let opened = sender.clone();
-        let decoding = Decoding::start(
-            &ring,
-            timeline.clone(),
-            cancel.clone(),
+        let told = Told {
             // Here as in `tell`: an error says that nobody listens any more.
-            move |reader, format| drop(opened.send(Event::Opened(reader, format))),
-            tell(sender, Event::Decoded),
-        )?;
+            opened: Box::new(move |reader, format| drop(opened.send(Event::Opened(reader, format)))),
+            received: Box::new(tell(sender, Event::Received)),
+            decoded: Box::new(tell(sender, Event::Decoded)),
+        };
+        let (media, decoding) =
+            Media::start(programme, options.window, options.connections, decode, &timeline, &cancel, told)?;
         Ok(Self {
             cancel,
-            reader: ring.reader(),
+            media,
             timeline,
-            source,
             decoding,
+            transport: Arc::new(Transport::new(began)),
+            output_name: output.to_string(),
             output: Some(output),
             sender: sender.clone(),
             playing: None,
-            limit,
+            limit: options.limit,
+            marks: options.marks,
+            live_lead,
+            is_live,
             device: DeviceState::Playing,
             scheduling: None,
+            seek: None,
+            notice: None,
+            laps: 0,
         })
     }
 
-    /// Shows the status until something ends it.
-    fn run(&mut self, events: &Receiver<Event>, display: &mut Display) -> Result<(), PlayError> {
+    /// Shows the status, and does what the listener says, until something ends it.
+    fn run(
+        &mut self,
+        events: &Receiver<Event>,
+        keyboard: Option<&Keyboard>,
+        mut titles: Option<&mut TitleLog>,
+        display: &mut Display,
+    ) -> Result<Ended, PlayError> {
         // A source that failed fails the ring, and so the decoder, which then knows less of the reason.
-        let mut source_error = None;
+        let mut media_error = None;
         let mut decode_error = None;
         let mut redraw_at = Instant::now();
         loop {
             match events.recv_timeout(redraw_at.saturating_duration_since(Instant::now())) {
-                Ok(Event::Stop) => return Ok(()),
-                Ok(Event::Opened(reader, format)) => self.start_output(reader, format)?,
-                Ok(Event::Received(result)) => source_error = result.err(),
+                Ok(Event::Stop) => return Ok(Ended::Stopped),
+                Ok(Event::Key(Key::Quit)) => return Ok(Ended::Stopped),
+                Ok(Event::Key(key)) => {
+                    self.press(key, keyboard, display);
+                    redraw_at = Instant::now();
+                }
+                Ok(Event::Opened(reader, format)) => {
+                    self.start_output(reader, format)?;
+                    redraw_at = Instant::now();
+                }
+                Ok(Event::Found(_)) => {}
+                Ok(Event::Received(result)) => media_error = result.err(),
                 Ok(Event::Decoded(result)) => {
                     decode_error = result.err();
                     // With nothing being played, there is nothing to wait for.
                     if self.playing.is_none() {
-                        return first_error(source_error, decode_error);
+                        return first_error(media_error, decode_error);
                     }
                 }
-                Ok(Event::Device(state)) => self.device = state,
+                Ok(Event::Device(state)) => {
+                    self.device = state;
+                    redraw_at = Instant::now();
+                }
                 Ok(Event::Played(result)) => {
                     self.scheduling = Some(result?);
-                    return first_error(source_error, decode_error);
+                    return first_error(media_error, decode_error);
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    redraw_at = Instant::now() + REDRAW;
+                    redraw_at = Instant::now() + if display.is_terminal() { REDRAW } else { LOOK };
+                    let snapshot = self.snapshot();
+                    if let Some(titles) = titles.as_deref_mut() {
+                        titles.note(snapshot.title.as_deref())?;
+                    }
                     // A terminal that is gone is no reason to stop the music.
-                    let _ = display.show(&self.snapshot());
+                    let _ = display.show(&snapshot);
                 }
                 // Not while `sender` is here.
-                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Err(RecvTimeoutError::Disconnected) => return Ok(Ended::Stopped),
             }
         }
+    }
+
+    fn press(&mut self, key: Key, keyboard: Option<&Keyboard>, display: &mut Display) {
+        match key {
+            Key::Skip(seconds) => {
+                let here = match self.seek {
+                    Some((_, target)) => Some(target),
+                    None => self.heard().map(|heard| heard.seconds),
+                };
+                if let Some(here) = here {
+                    self.go(Target::Seconds(here + seconds));
+                }
+            }
+            Key::To(target) => self.go(target),
+            Key::Pause => {
+                let paused = !self.transport.is_paused();
+                self.transport.set_paused(paused);
+                self.decoding.set_idle(paused);
+            }
+            Key::Suspend => suspend(keyboard, display),
+            Key::Redraw => {
+                if let Some(keyboard) = keyboard {
+                    keyboard.take_back();
+                }
+            }
+            Key::Quit => {}
+        }
+    }
+
+    fn go(&mut self, target: Target) {
+        if self.playing.is_none() {
+            return;
+        }
+        let (window, _) = self.media.window();
+        let seconds_at = |offset| self.timeline.seconds_at(offset).unwrap_or(0.0);
+        let (first, last) = if self.is_live {
+            (seconds_at(window.start), seconds_at(window.end) - self.live_lead.as_secs_f64())
+        } else {
+            let len = self.media.file_len().unwrap_or(window.end);
+            (0.0, self.timeline.duration().unwrap_or_else(|| seconds_at(len)) - 1.0)
+        };
+        let (target, seconds) = match target {
+            Target::Live if self.is_live => (Target::Live, last),
+            Target::Seconds(seconds) if self.is_live && seconds >= last => (Target::Live, last),
+            Target::Live => return,
+            Target::Seconds(wanted) => {
+                if wanted < first && self.is_live && window.start > 0 {
+                    self.say("as far back as there is");
+                }
+                let seconds = wanted.clamp(first.min(last), last.max(0.0));
+                (Target::Seconds(seconds), seconds)
+            }
+        };
+        self.transport.note_seek();
+        let epoch = self.decoding.seek(target);
+        self.seek = Some((epoch, seconds));
+        if let Some(offset) = self.timeline.offset_at(seconds) {
+            self.media.go_to(offset);
+        }
+    }
+
+    fn say(&mut self, notice: impl Into<String>) {
+        /// So long a notice stands.
+        const NOTICE: Duration = Duration::from_secs(4);
+        self.notice = Some((notice.into(), Instant::now() + NOTICE));
     }
 
     fn start_output(&mut self, reader: PcmReader<f32>, format: Format) -> Result<(), PlayError> {
@@ -229,59 +521,130 @@ impl Chain {
         // Here as in `tell`: an error says that nobody listens any more.
         let changed = move |state| drop(sender.send(Event::Device(state)));
         let ended = tell(&self.sender, Event::Played);
-        let (playback, timings) = output.play(reader, format, limit_frames, changed, ended)?;
+        let flow = FlowOptions { transport: self.transport.clone(), decoder: self.decoding.state(), marks: self.marks };
+        let (playback, timings) = output.play(reader, format, limit_frames, flow, changed, ended)?;
         let meter = Meter::new(format.channels);
         let metered_at = Instant::now();
         self.playing = Some(Playing { playback, timings, tap, meter, metered_at, rate_hz: format.rate_hz });
         Ok(())
     }
 
+    /// What is heard now.
+    fn heard(&self) -> Option<Moment> {
+        let playing = self.playing.as_ref()?;
+        self.timeline.heard(playing.playhead(), playing.rate_hz)
+    }
+
     fn snapshot(&mut self) -> Snapshot {
-        let window = self.reader.valid_window().unwrap_or_default();
-        let frame = self.playing.as_ref().map_or(0, Playing::playhead);
-        let heard = self.timeline.offset_of(frame).unwrap_or(window.start).clamp(window.start, window.end);
-        let connection = self.timeline.connection_at(heard).unwrap_or_default();
+        if self.seek.is_some_and(|(epoch, _)| self.decoding.has_landed(epoch)) {
+            self.seek = None;
+        }
+        let (window, capacity) = self.media.window();
+        let heard = self.heard();
+        let at = heard.map_or(window.start, |heard| heard.offset).clamp(window.start, window.end);
+        let connection = self.timeline.connection_at(at).unwrap_or_default();
+        let seconds_at = |offset| self.timeline.seconds_at(offset);
+        let rate = self.timeline.bytes_per_second(at, BIT_RATE_SECONDS);
+        let queued = self.playing.as_ref().map_or(0.0, Playing::queued_seconds);
         let mut snapshot = Snapshot {
-            phase: self.phase(frame),
-            title: self.timeline.title_at(heard).filter(|title| !title.is_empty()).or(connection.station_name),
-            played: Duration::ZERO,
+            phase: self.phase(queued),
+            title: self.timeline.title_at(at).filter(|title| !title.is_empty()).or(connection.station_name),
             limit: self.limit,
-            window_capacity: self.reader.capacity(),
-            behind_bytes: heard - window.start,
-            ahead_bytes: window.end - heard,
-            bits_per_second: None,
-            levels: Vec::new(),
-            underruns: 0,
-            callback_ns: Default::default(),
+            window_capacity: capacity,
+            behind_bytes: at - window.start,
+            ahead_bytes: if self.is_live { window.end - at } else { self.media.here_from(at) },
+            bits_per_second: rate.map(|rate| rate * 8.0),
+            is_live: self.is_live,
+            codec: self.codec(),
+            drift_ppm: self.decoding.drift_ppm(),
+            rebuffers: self.transport.rebuffers(),
+            ..Snapshot::default()
         };
+        if let Some(heard) = heard {
+            let seconds = self.seek.map_or(heard.seconds, |(_, target)| target);
+            if self.is_live {
+                snapshot.behind_seconds = seconds_at(window.start).map(|first| (heard.seconds - first).max(0.0));
+                snapshot.ahead_seconds = seconds_at(window.end).map(|last| (last - heard.seconds).max(0.0));
+            } else {
+                let estimate = self.media.file_len().and_then(seconds_at);
+                let duration = self.timeline.duration();
+                let is_exact = duration.is_some();
+                snapshot.position = Some(Position { seconds, duration: duration.or(estimate), is_exact });
+            }
+        }
         if let Some(playing) = &mut self.playing {
-            playing.add_to(&mut snapshot, &self.timeline);
+            playing.add_to(&mut snapshot);
         }
-        if let DeviceState::Stopped { why } = &self.device {
-            snapshot.title = Some(format!("{why}; waiting for it"));
-        }
+        snapshot.notice = self.notice(window.len(), capacity, snapshot.behind_seconds, rate);
         snapshot
     }
 
-    fn phase(&self, playhead_frame: u64) -> Phase {
-        match (playhead_frame, self.source.is_connected()) {
-            (0, false) => Phase::Connecting,
-            (0, true) => Phase::Buffering,
-            (_, false) => Phase::Reconnecting,
-            (_, true) => Phase::Playing,
+    /// What is more important than the title.
+    fn notice(&mut self, held: u64, capacity: u64, behind: Option<f64>, rate: Option<f64>) -> Option<String> {
+        if let DeviceState::Stopped { why } = &self.device {
+            return Some(format!("{why}; waiting for it"));
+        }
+        let laps = self.decoding.laps();
+        if std::mem::replace(&mut self.laps, laps) < laps {
+            self.say("overtaken: what was next has left the window");
+        }
+        if self.transport.is_paused()
+            && self.is_live
+            && let (Some(behind), Some(rate)) = (behind, rate)
+        {
+            let left = behind + capacity.saturating_sub(held) as f64 / rate;
+            if left < LAP_WARNING_SECONDS {
+                return Some(match left as u64 {
+                    0 => "the window is full: what comes next is being lost".to_owned(),
+                    left => format!("the window is nearly full: in {left} s what comes next will be lost"),
+                });
+            }
+        }
+        let (notice, until) = self.notice.as_ref()?;
+        (Instant::now() < *until).then(|| notice.clone())
+    }
+
+    fn codec(&self) -> Option<String> {
+        let (name, format) = self.decoding.format()?;
+        let channels = match format.channels {
+            1 => "mono".to_owned(),
+            2 => "stereo".to_owned(),
+            channels => format!("{channels} channels"),
+        };
+        Some(format!("{name}, {} kHz, {channels}", f64::from(format.rate_hz) / 1e3))
+    }
+
+    fn phase(&self, queued: f64) -> Phase {
+        let is_connected = self.media.is_connected();
+        match &self.playing {
+            None if is_connected => Phase::Buffering { there: Duration::ZERO, wanted: self.marks.start },
+            None => Phase::Connecting,
+            Some(_) if self.transport.is_paused() => Phase::Paused,
+            Some(_) if self.transport.is_buffering() && is_connected => {
+                Phase::Buffering { there: Duration::from_secs_f64(queued), wanted: self.marks.start }
+            }
+            Some(_) if !is_connected && !self.decoding.state().is_drained() => Phase::Reconnecting,
+            Some(_) => Phase::Playing,
         }
     }
 
     /// Stops all the parts, those at the end of the chain first, and adds up.
-    fn finish(self, events: &Receiver<Event>, output: String) -> Result<Summary, OutputError> {
-        let window = self.reader.valid_window().unwrap_or_default();
+    fn finish(self, events: &Receiver<Event>) -> Result<Summary, OutputError> {
+        let (window, capacity) = self.media.window();
         let mut summary = Summary {
-            output,
-            window_capacity: self.reader.capacity(),
+            output: self.output_name.clone(),
+            window_capacity: capacity,
             window_bytes: window.len(),
-            bytes_in: self.source.bytes_in(),
-            reconnects: self.source.reconnects(),
+            bytes_in: self.media.bytes_in(),
+            reconnects: self.media.reconnects(),
             laps: self.decoding.laps(),
+            broken: self.decoding.broken(),
+            drift_ppm: self.decoding.drift_ppm(),
+            codec: self.codec(),
+            rebuffers: self.transport.rebuffers(),
+            rebuffer_frames: self.transport.silent_frames(),
+            seeks: self.transport.seeks(),
+            first_sound_seconds: self.transport.first_sound().map(|first| (first.as_secs_f64() * 1e3).round() / 1e3),
             scheduling: "nothing was played".to_owned(),
             ..Summary::default()
         };
@@ -289,7 +652,7 @@ impl Chain {
             playing.finish(&mut summary);
         }
         self.cancel.cancel();
-        self.source.stop();
+        self.media.stop();
         self.decoding.join();
         // Of an output that was stopped from here, the result is still on its way.
         let played = events.try_iter().find_map(|event| match event {
@@ -310,20 +673,17 @@ impl Playing {
         self.tap.position().unwrap_or(0)
     }
 
-    fn played(&self) -> Duration {
-        Duration::from_secs_f64(self.playhead() as f64 / f64::from(self.rate_hz))
+    fn queued_seconds(&self) -> f64 {
+        self.tap.queued_frames() as f64 / f64::from(self.rate_hz)
     }
 
-    fn add_to(&mut self, snapshot: &mut Snapshot, timeline: &Timeline) {
+    fn add_to(&mut self, snapshot: &mut Snapshot) {
         let mut heard = [0.0; METER_FRAMES];
         self.tap.latest(&mut heard);
         self.meter.show(&heard, self.metered_at.elapsed());
         self.metered_at = Instant::now();
         self.timings.collect();
-        let rate_hz = f64::from(self.rate_hz);
-        let bytes_per_frame = timeline.bytes_per_frame(BIT_RATE_SECONDS * u64::from(self.rate_hz));
-        snapshot.played = self.played();
-        snapshot.bits_per_second = bytes_per_frame.map(|bytes| bytes * 8.0 * rate_hz);
+        snapshot.played = Duration::from_secs_f64(self.playhead() as f64 / f64::from(self.rate_hz));
         snapshot.levels = self.meter.levels().to_vec();
         snapshot.underruns = self.tap.underruns();
         snapshot.callback_ns = self.timings.percentiles();
@@ -341,6 +701,28 @@ impl Playing {
     }
 }
 
+/// Titles, as they are heard.
+struct TitleLog {
+    path: PathBuf,
+    file: File,
+    last: Option<String>,
+}
+
+impl TitleLog {
+    fn open(path: &PathBuf) -> Result<Self, PlayError> {
+        let file = OpenOptions::new().create(true).append(true).open(path);
+        let file = file.map_err(|reason| PlayError::TitleLog { path: path.clone(), reason })?;
+        Ok(Self { path: path.clone(), file, last: None })
+    }
+
+    fn note(&mut self, title: Option<&str>) -> Result<(), PlayError> {
+        let Some(title) = title.filter(|&title| self.last.as_deref() != Some(title)) else { return Ok(()) };
+        self.last = Some(title.to_owned());
+        let now = humantime::format_rfc3339_seconds(SystemTime::now());
+        writeln!(self.file, "{now}\t{title}").map_err(|reason| PlayError::TitleLog { path: self.path.clone(), reason })
+    }
+}
+
 /// A callback that tells this thread of an event.
 fn tell<T: 'static>(sender: &Sender<Event>, event: fn(T) -> Event) -> impl FnOnce(T) + Send + 'static {
     let sender = sender.clone();
@@ -351,10 +733,10 @@ fn tell<T: 'static>(sender: &Sender<Event>, event: fn(T) -> Event) -> impl FnOnc
 }
 
 /// The source's, since what the decoder says follows from it.
-fn first_error(source: Option<SourceError>, decode: Option<DecodeError>) -> Result<(), PlayError> {
-    match (source, decode) {
+fn first_error(media: Option<MediaError>, decode: Option<DecodeError>) -> Result<Ended, PlayError> {
+    match (media, decode) {
         (Some(error), _) => Err(error.into()),
         (None, Some(error)) => Err(error.into()),
-        (None, None) => Ok(()),
+        (None, None) => Ok(Ended::Played),
     }
 }

@@ -17,6 +17,8 @@ use std::path::Path;
 use thiserror::Error;
 use url::{ParseError, Url};
 
+use crate::text;
+
 /// A longer one is none. A megabyte is some ten thousand songs.
 pub const MOST_BYTES: usize = 1 << 20;
 
@@ -200,8 +202,7 @@ fn m3u_or_hls(text: &str) -> Kind {
 /// The text of `bytes`, without a mark at its beginning.
 fn decode(bytes: &[u8]) -> String {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    // In Latin-1 every byte is the code point of its character.
-    str::from_utf8(bytes).map_or_else(|_| bytes.iter().copied().map(char::from).collect(), str::to_owned)
+    text::decode(bytes)
 }
 
 /// What was found so far.
@@ -259,11 +260,10 @@ fn resolve(address: &str, base: Base<'_>) -> Option<String> {
     }
 }
 
-/// Without what could move the cursor or turn the text of a terminal around, and without space at the ends.
+/// As [`text::printable`], and no longer than anybody reads.
 fn printable(text: &str) -> String {
-    let is_bidi_control = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let kept: String = text.chars().filter(|&c| !c.is_control() && !is_bidi_control(c)).take(500).collect();
-    kept.trim().to_owned()
+    const MOST_CHARACTERS: usize = 500;
+    text::printable(text).chars().take(MOST_CHARACTERS).collect()
 }
 
 fn read_m3u(text: &str, entries: &mut Entries<'_>) -> Result<(), PlaylistError> {

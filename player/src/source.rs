@@ -2,7 +2,8 @@
 //!
 //! A station that hangs up, stalls or cannot be reached any more is called again, at growing intervals; meanwhile the
 //! player plays what the ring still holds. Every connection is noted in the [`Timeline`] with the offset at which its
-//! bytes begin, since a decoder has to start anew there; and every title with the offset from which it applies.
+//! bytes begin, since a decoder has to start anew there; so is every title with the offset from which it applies, and
+//! whatever a decoder needs that begins later ([`head`](crate::head)).
 
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
@@ -14,9 +15,16 @@ use std::time::{Duration, Instant};
 use roundelay::{RingDriver, StorageError, Writer};
 use thiserror::Error;
 use ureq::http::{Response, Uri};
-use ureq::{Agent, Body};
+use ureq::tls::{RootCerts, TlsConfig};
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{Connector, DefaultConnector};
+use ureq::{Agent, Body, ResponseExt};
 
+use crate::decode::DecoderState;
+use crate::head::HeadScanner;
 use crate::icy::{IcyDemux, Piece};
+use crate::shoutcast::UnderstandsIcy;
+use crate::text::{self, printable};
 use crate::timeline::{Connection, Timeline};
 
 /// A station that takes longer to answer, or sends nothing for so long, is called again.
@@ -24,6 +32,12 @@ const STALL: Duration = Duration::from_secs(10);
 
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 const LAST_RETRY: Duration = Duration::from_secs(15);
+
+/// With enough audio ahead, what comes is taken in portions of so long: a packet comes many times a second, and for none
+/// of them need a processor wake up.
+const PORTION: Duration = Duration::from_millis(450);
+
+const BUFFER_BYTES: usize = 64 << 10;
 
 /// Why nothing more comes from the station.
 #[derive(Debug, Error)]
@@ -38,12 +52,83 @@ pub enum SourceError {
         #[source]
         reason: Box<ureq::Error>,
     },
+    /// What comes is for people to read.
+    #[error(
+        "{url} is no stream but a page ({content_type}): give the address of the stream itself, or of its playlist"
+    )]
+    Page {
+        /// What was to be listened to.
+        url: String,
+        /// What the server says that it is.
+        content_type: String,
+    },
     /// No thread for the connection.
     #[error("cannot start a thread for the connection: {0}")]
     Thread(#[source] io::Error),
     /// The ring took no more.
     #[error("the ring failed: {0}")]
     Storage(#[from] StorageError),
+}
+
+/// A server that answered, before anything of its answer is read.
+#[derive(Debug)]
+pub struct Tuned {
+    url: String,
+    agent: Agent,
+    response: Response<Body>,
+}
+
+impl Tuned {
+    /// Calls the server at `url`.
+    ///
+    /// # Errors
+    /// [`SourceError::Connect`], [`SourceError::Page`].
+    pub fn call(url: &str) -> Result<Self, SourceError> {
+        let agent = new_agent(url);
+        let response = connect(&agent, url)
+            .map_err(|reason| SourceError::Connect { url: url.to_owned(), reason: Box::new(reason) })?;
+        if let Some(content_type) = page_type(&response) {
+            return Err(SourceError::Page { url: url.to_owned(), content_type });
+        }
+        Ok(Self { url: url.to_owned(), agent, response })
+    }
+
+    /// The media type, if the server says.
+    #[must_use]
+    pub fn content_type(&self) -> Option<&str> {
+        self.response.body().mime_type()
+    }
+
+    /// Where it answers, after all redirects.
+    #[must_use]
+    pub fn address(&self) -> String {
+        self.response.get_uri().to_string()
+    }
+
+    /// The length of what comes, if it is a file, and no station's stream.
+    #[must_use]
+    pub fn file_len(&self) -> Option<u64> {
+        let is_station = self.response.headers().keys().any(|name| name.as_str().starts_with("icy-"));
+        self.response.body().content_length().filter(|&len| len > 0 && !is_station)
+    }
+
+    /// Bits a second, if the station says.
+    #[must_use]
+    pub fn bits_per_second(&self) -> Option<u64> {
+        // Some say it twice.
+        let kilobits = header(&self.response, "icy-br")?;
+        kilobits.split(',').next()?.trim().parse::<u64>().ok().filter(|&rate| rate > 0).map(|rate| rate * 1_000)
+    }
+
+    /// The first `most` bytes of what comes: of something short, all of it.
+    ///
+    /// # Errors
+    /// If it was cut.
+    pub fn read(self, most: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.response.into_body().into_reader().take(most).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
 }
 
 /// A station that is being listened to.
@@ -64,24 +149,26 @@ struct Counts {
 }
 
 impl Source {
-    /// Starts to listen to `url`, on a thread that writes to `writer`. `ended` is called when it is over: the stream
-    /// was complete, was stopped, or failed; the ring then is committed, cancelled or failed.
+    /// Listens to a station that answered, on a thread that writes to `writer` for `decoder`. `ended` is called when it is
+    /// over: the stream was complete, was stopped, or failed; the ring then is committed, cancelled or failed.
     ///
     /// # Errors
     /// [`SourceError::Thread`].
     pub fn listen(
-        url: &str,
+        tuned: Tuned,
         writer: Writer<RingDriver>,
         timeline: Arc<Timeline>,
+        decoder: DecoderState,
         ended: impl FnOnce(Result<(), SourceError>) + Send + 'static,
     ) -> Result<Self, SourceError> {
-        let agent = new_agent(url);
+        let Tuned { url, agent, response } = tuned;
         let counts = Arc::<Counts>::default();
         let (stop, stopped) = mpsc::channel();
+        let (thread_agent, thread_counts) = (agent.clone(), counts.clone());
         let mut reception =
-            Reception { url: url.to_owned(), agent: agent.clone(), writer, timeline, counts: counts.clone(), stopped };
+            Reception { url, agent: thread_agent, writer, timeline, decoder, counts: thread_counts, stopped };
         let run = move || {
-            let result = reception.run();
+            let result = reception.run(response);
             if let Err(error) = &result {
                 reception.writer.fail(StorageError::other(error.to_string()));
             }
@@ -120,8 +207,12 @@ impl Source {
 }
 
 fn new_agent(url: &str) -> Agent {
+    // The machine's own certificates, or those of the file that SSL_CERT_FILE names.
+    let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
     let mut config = Agent::config_builder()
         .user_agent(concat!("roundelay/", env!("CARGO_PKG_VERSION")))
+        .tls_config(tls)
+        .timeout_resolve(Some(STALL))
         .timeout_connect(Some(STALL))
         .timeout_recv_response(Some(STALL))
         // Not a total: a live stream lasts as long as it lasts.
@@ -130,7 +221,8 @@ fn new_agent(url: &str) -> Agent {
         // A proxy of the environment's cannot reach this machine's loopback.
         config = config.proxy(None);
     }
-    config.build().into()
+    let connector = DefaultConnector::new().chain(UnderstandsIcy);
+    Agent::with_parts(config.build(), connector, DefaultResolver::default())
 }
 
 fn is_loopback(url: &str) -> bool {
@@ -139,6 +231,16 @@ fn is_loopback(url: &str) -> bool {
         let host = host.trim_start_matches('[').trim_end_matches(']');
         host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
     })
+}
+
+fn connect(agent: &Agent, url: &str) -> Result<Response<Body>, ureq::Error> {
+    agent.get(url).header("Icy-MetaData", "1").call()
+}
+
+/// The media type of what is for people to read, not to hear.
+fn page_type(response: &Response<Body>) -> Option<String> {
+    let content_type = response.body().mime_type()?;
+    matches!(content_type, "text/html" | "application/xhtml+xml" | "application/json").then(|| content_type.to_owned())
 }
 
 /// How a connection ended that was no failure.
@@ -155,15 +257,14 @@ struct Reception {
     agent: Agent,
     writer: Writer<RingDriver>,
     timeline: Arc<Timeline>,
+    decoder: DecoderState,
     counts: Arc<Counts>,
     stopped: mpsc::Receiver<()>,
 }
 
 impl Reception {
-    fn run(&mut self) -> Result<(), SourceError> {
-        let first = self.connect();
-        let mut response =
-            Some(first.map_err(|reason| SourceError::Connect { url: self.url.clone(), reason: Box::new(reason) })?);
+    fn run(&mut self, first: Response<Body>) -> Result<(), SourceError> {
+        let mut response = Some(first);
         let mut retry = FIRST_RETRY;
         loop {
             if let Some(response) = response.take() {
@@ -183,7 +284,8 @@ impl Reception {
                 return Ok(());
             }
             retry = (retry * 2).min(LAST_RETRY);
-            response = self.connect().ok();
+            // A station under repair may send a page.
+            response = connect(&self.agent, &self.url).ok().filter(|response| page_type(response).is_none());
             self.counts.reconnects.fetch_add(response.is_some().into(), Relaxed);
         }
     }
@@ -193,35 +295,41 @@ impl Reception {
         self.stopped.recv_timeout(time) == Err(mpsc::RecvTimeoutError::Disconnected)
     }
 
-    fn connect(&self) -> Result<Response<Body>, ureq::Error> {
-        self.agent.get(&self.url).header("Icy-MetaData", "1").call()
-    }
-
     /// Writes a body to the ring, until it ends.
     fn receive(&mut self, response: Response<Body>) -> Result<End, StorageError> {
         self.note_connection(&response);
         let interval = header(&response, "icy-metaint").and_then(|value| value.parse::<NonZeroUsize>().ok());
         let mut demux = IcyDemux::new(interval);
+        let mut scanner = HeadScanner::new(self.writer.position());
         let has_an_end = response.body().content_length().is_some();
         let mut body = response.into_body().into_reader();
-        let mut buffer = vec![0; 16 << 10];
+        let mut buffer = vec![0; BUFFER_BYTES];
         self.counts.connected.store(true, Relaxed);
         let end = loop {
             match body.read(&mut buffer) {
                 Ok(0) if has_an_end => break End::Complete,
                 // Whether it was a broken line or a stall makes no difference: call again.
                 Ok(0) | Err(_) => break End::HungUp,
-                Ok(length) => self.take(&mut demux, &buffer[..length])?,
+                Ok(length) => {
+                    self.take(&mut demux, &mut scanner, &buffer[..length])?;
+                    // All that had come, and there is time.
+                    let has_time = length < BUFFER_BYTES / 4 && self.decoder.is_well_ahead();
+                    if has_time && self.stopped_within(PORTION) {
+                        break End::HungUp;
+                    }
+                }
             }
         };
         self.counts.connected.store(false, Relaxed);
         Ok(end)
     }
 
-    fn take(&mut self, demux: &mut IcyDemux, mut bytes: &[u8]) -> Result<(), StorageError> {
+    fn take(&mut self, demux: &mut IcyDemux, scanner: &mut HeadScanner, mut bytes: &[u8]) -> Result<(), StorageError> {
         while let Some(piece) = demux.next_piece(&mut bytes) {
             match piece {
                 Piece::Audio(audio) => {
+                    // Before it is published: whoever decodes what follows a head can know of it.
+                    scanner.push(audio, |head| self.timeline.begun(head));
                     self.writer.append(audio)?;
                     self.counts.bytes_in.fetch_add(audio.len() as u64, Relaxed);
                 }
@@ -238,16 +346,17 @@ impl Reception {
     /// Before the first byte of the connection is published: whoever reads that byte knows where it came from.
     fn note_connection(&self, response: &Response<Body>) {
         let connection = Connection {
-            station_name: header(response, "icy-name"),
+            station_name: header(response, "icy-name").map(|name| printable(&name)),
             content_type: response.body().mime_type().map(str::to_owned),
         };
         self.timeline.connected(self.writer.position(), connection);
     }
 }
 
+/// A field's value, in UTF-8 or, failing that, in Latin-1.
 fn header(response: &Response<Body>, name: &str) -> Option<String> {
-    let value = response.headers().get(name)?.to_str().ok()?.trim();
-    (!value.is_empty()).then(|| value.to_owned())
+    let value = text::decode(response.headers().get(name)?.as_bytes());
+    Some(value.trim().to_owned()).filter(|value| !value.is_empty())
 }
 
 #[cfg(test)]
@@ -255,7 +364,7 @@ mod tests {
     use std::io::Write;
     use std::net::TcpListener;
 
-    use roundelay::{CancelToken, OnLap, Resource, ResourceStatus, RingOptions};
+    use roundelay::{CancelToken, OnLap, Resource, RingOptions};
 
     use super::*;
 
@@ -290,8 +399,7 @@ mod tests {
         let (_, ring) = open_ring();
         let timeline = Arc::new(Timeline::default());
         let (send, ended) = mpsc::channel();
-        let source =
-            Source::listen(&url, ring.writer().unwrap(), timeline.clone(), move |r| send.send(r).unwrap()).unwrap();
+        let source = listen(&url, ring.writer().unwrap(), timeline.clone(), move |r| send.send(r).unwrap());
         let mut stream = String::new();
         ring.cursor(OnLap::Error).read_to_string(&mut stream).unwrap();
         assert_eq!(stream, "abcdefghijagain");
@@ -304,17 +412,35 @@ mod tests {
         assert_eq!(timeline.connection_at(10).unwrap().content_type.as_deref(), Some("audio/flac"));
     }
 
+    fn listen(
+        url: &str,
+        writer: Writer<RingDriver>,
+        timeline: Arc<Timeline>,
+        ended: impl FnOnce(Result<(), SourceError>) + Send + 'static,
+    ) -> Source {
+        Source::listen(Tuned::call(url).unwrap(), writer, timeline, DecoderState::default(), ended).unwrap()
+    }
+
     #[test]
     fn an_address_that_does_not_answer_is_an_error_at_once() {
-        for (url, why) in [("http://127.0.0.1:1/", "refused"), (&*serve(vec![b"HTTP/1.1 404 No\r\n\r\n"]), "404")] {
-            let (_, ring) = open_ring();
-            let (send, ended) = mpsc::channel();
-            let writer = ring.writer().unwrap();
-            let _source = Source::listen(url, writer, Arc::default(), move |r| send.send(r).unwrap()).unwrap();
-            let error = ended.recv().unwrap().unwrap_err().to_string();
-            assert!(error.starts_with("cannot listen to ") && error.contains(why), "{error}");
-            assert!(matches!(ring.status(), ResourceStatus::Failed(_)));
+        let page = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>";
+        for (url, why) in [
+            ("http://127.0.0.1:1/", "refused"),
+            (&*serve(vec![b"HTTP/1.1 404 No\r\n\r\n"]), "404"),
+            (&*serve(vec![page]), "is no stream but a page (text/html)"),
+        ] {
+            let error = Tuned::call(url).unwrap_err().to_string();
+            assert!(error.contains(url) && error.contains(why), "{error}");
         }
+    }
+
+    #[test]
+    fn a_file_is_told_from_a_stream() {
+        let file = serve(vec![b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabcde"]);
+        assert_eq!(Tuned::call(&file).unwrap().file_len(), Some(5));
+        let station = serve(vec![b"HTTP/1.1 200 OK\r\nicy-br: 128, 128\r\nContent-Length: 5\r\n\r\nabcde"]);
+        let station = Tuned::call(&station).unwrap();
+        assert_eq!((station.file_len(), station.bits_per_second()), (None, Some(128_000)));
     }
 
     #[test]
@@ -324,9 +450,13 @@ mod tests {
         let (cancel, ring) = open_ring();
         let (send, ended) = mpsc::channel();
         let writer = ring.writer().unwrap();
-        let source = Source::listen(&url, writer, Arc::default(), move |r| send.send(r).unwrap()).unwrap();
-        let (mut client, _) = socket.accept().unwrap();
-        client.write_all(b"HTTP/1.1 200 OK\r\n\r\nand now nothing").unwrap();
+        let answer = thread::spawn(move || {
+            let (mut client, _) = socket.accept().unwrap();
+            client.write_all(b"HTTP/1.1 200 OK\r\n\r\nand now nothing").unwrap();
+            client
+        });
+        let source = listen(&url, writer, Arc::default(), move |r| send.send(r).unwrap());
+        let _client = answer.join().unwrap();
         while source.bytes_in() == 0 {
             thread::sleep(Duration::from_millis(5));
         }

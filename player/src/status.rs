@@ -36,85 +36,137 @@ const MAX_COLUMNS: usize = 100;
 const MIN_BAR_CELLS: usize = 4;
 
 /// What the player is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Phase {
     /// Waiting for the station to answer.
+    #[default]
     Connecting,
-    /// Collecting enough to start.
-    Buffering,
+    /// Collecting enough to start, or to go on.
+    Buffering {
+        /// How much audio is there.
+        there: Duration,
+        /// How much there has to be.
+        wanted: Duration,
+    },
     /// Audio goes to the output.
     Playing,
+    /// The listener has paused.
+    Paused,
     /// Audio goes to the output, from what is left; the connection is being made again.
     Reconnecting,
 }
 
+/// A place in a file.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Position {
+    /// Since it began.
+    pub seconds: f64,
+    /// How long it lasts, as far as is known.
+    pub duration: Option<f64>,
+    /// Whether that is what the file says, and no estimate.
+    pub is_exact: bool,
+}
+
 /// Everything that is shown, at one moment.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// What the player is doing.
     pub phase: Phase,
     /// The title that is heard, or the station's name.
     pub title: Option<String>,
+    /// What is more important than the title, for a while.
+    pub notice: Option<String>,
     /// How much was played.
     pub played: Duration,
     /// How much is to be played, if not until the end.
     pub limit: Option<Duration>,
+    /// Whether the stream goes on by itself.
+    pub is_live: bool,
+    /// Of a file, where in it.
+    pub position: Option<Position>,
     /// What the window can hold, in bytes.
     pub window_capacity: u64,
     /// What it holds of what was heard, in bytes.
     pub behind_bytes: u64,
     /// What it holds of what is still to be heard, in bytes.
     pub ahead_bytes: u64,
+    /// How long the first of these lasts, as far as is known.
+    pub behind_seconds: Option<f64>,
+    /// How long the second lasts.
+    pub ahead_seconds: Option<f64>,
     /// Bits in a second of audio, as far as is known.
     pub bits_per_second: Option<f64>,
+    /// What is decoded.
+    pub codec: Option<String>,
+    /// How much faster than it says the stream is played, in millionths.
+    pub drift_ppm: i64,
     /// One for each channel.
     pub levels: Vec<Level>,
     /// Calls of the callback that found fewer frames than they wanted.
     pub underruns: u64,
+    /// Times that playing paused for want of audio.
+    pub rebuffers: u64,
     /// How long the callback takes.
     pub callback_ns: CallbackNs,
 }
 
 impl Snapshot {
-    fn seconds(&self, bytes: u64) -> Option<f64> {
-        self.bits_per_second.filter(|&rate| rate > 0.0).map(|rate| bytes as f64 * 8.0 / rate)
-    }
-
     /// The lines, none of them wider than `columns`.
     fn lines(&self, columns: usize) -> Vec<String> {
         let columns = columns.min(MAX_COLUMNS);
-        [self.title_line(columns), self.window_line(columns), self.level_line(columns), self.figures_line()]
-            .into_iter()
-            .map(|line| fit(&line, columns))
-            .collect()
+        let lines =
+            [self.title_line(columns), self.window_line(columns), self.level_line(columns), self.figures_line()];
+        lines.into_iter().chain(self.codec_line()).map(|line| fit(&line, columns)).collect()
     }
 
     fn title_line(&self, columns: usize) -> String {
+        let title = self.notice.as_deref().or(self.title.as_deref());
         let what = match self.phase {
             Phase::Connecting => "connecting …".to_owned(),
-            Phase::Buffering => "buffering …".to_owned(),
-            Phase::Reconnecting => format!("reconnecting …  ♪ {}", self.title.as_deref().unwrap_or("")),
-            Phase::Playing => format!("♪ {}", self.title.as_deref().unwrap_or("(no title)")),
+            Phase::Buffering { there, wanted } => {
+                let title = title.unwrap_or("");
+                format!("buffering {} / {} ms …  {title}", there.min(wanted).as_millis(), wanted.as_millis())
+            }
+            Phase::Reconnecting => format!("reconnecting …  ♪ {}", title.unwrap_or("")),
+            Phase::Paused => format!("‖ {}", title.unwrap_or("paused")),
+            Phase::Playing => format!("♪ {}", title.unwrap_or("(no title)")),
         };
-        let mut clock = minutes(self.played);
-        if let Some(limit) = self.limit {
-            let _ = write!(clock, " / {}", minutes(limit));
-        }
+        let clock = self.clock();
         let room = columns.saturating_sub(clock.width() + 2);
         let what = fit(&what, room);
         let gap = room.saturating_sub(what.width()) + 2;
         format!("{what}{:gap$}{clock}", "")
     }
 
+    /// Where in a file, or how much of a stream was heard.
+    fn clock(&self) -> String {
+        match (self.position, self.limit) {
+            (Some(Position { seconds, duration, is_exact }), _) => {
+                let mut clock = minutes(Duration::from_secs_f64(seconds.max(0.0)));
+                if let Some(duration) = duration {
+                    let about = if is_exact { "" } else { "about " };
+                    let _ = write!(clock, " / {about}{}", minutes(Duration::from_secs_f64(duration.max(0.0))));
+                }
+                clock
+            }
+            (None, Some(limit)) => format!("{} / {}", minutes(self.played), minutes(limit)),
+            (None, None) => minutes(self.played),
+        }
+    }
+
     fn window_line(&self, columns: usize) -> String {
-        let mut figures = match (self.seconds(self.behind_bytes), self.seconds(self.ahead_bytes)) {
-            (Some(behind), Some(ahead)) => format!("{behind:.1} s behind · {ahead:.1} s ahead"),
+        let mut figures = match (self.behind_seconds, self.ahead_seconds, self.position) {
+            (Some(behind), Some(ahead), _) => format!("{} behind · {} ahead", span(behind), span(ahead)),
+            (.., Some(_)) if self.window_capacity > 0 => {
+                let here = self.behind_bytes + self.ahead_bytes;
+                format!("{} % at hand", here.min(self.window_capacity) * 100 / self.window_capacity)
+            }
             _ => format!("{} KiB", (self.behind_bytes + self.ahead_bytes) >> 10),
         };
         if let Some(rate) = self.bits_per_second {
             let _ = write!(figures, " · {:.0} kbit/s", rate / 1e3);
         }
-        let label = "window ";
+        let label = if self.position.is_some() { "file " } else { "window " };
         let cells = columns.saturating_sub(label.width() + figures.width() + 3);
         if cells < MIN_BAR_CELLS {
             return format!("{label}{figures}");
@@ -142,6 +194,21 @@ impl Snapshot {
         bars.collect::<Vec<_>>().join("  ")
     }
 
+    /// What is decoded, and how its clock is followed.
+    fn codec_line(&self) -> Option<String> {
+        let mut line = self.codec.clone()?;
+        if self.is_live {
+            let _ = match self.drift_ppm {
+                0 => write!(line, " · clock steady"),
+                ppm => write!(line, " · clock {ppm:+} ppm"),
+            };
+        }
+        if self.rebuffers > 0 {
+            let _ = write!(line, " · paused {} for want of audio", times(self.rebuffers));
+        }
+        Some(line)
+    }
+
     fn figures_line(&self) -> String {
         let CallbackNs { p50, p99, max, .. } = self.callback_ns;
         format!(
@@ -156,22 +223,46 @@ impl Snapshot {
 
     /// All in one line, for a log.
     fn plain(&self) -> String {
-        let behind = self.seconds(self.behind_bytes).unwrap_or(0.0);
-        let ahead = self.seconds(self.ahead_bytes).unwrap_or(0.0);
-        let kilobits = self.bits_per_second.unwrap_or(0.0) / 1e3;
+        let what = match self.phase {
+            Phase::Connecting => "connecting: ",
+            Phase::Buffering { .. } => "buffering: ",
+            Phase::Reconnecting => "reconnecting: ",
+            Phase::Paused => "paused: ",
+            Phase::Playing => "",
+        };
+        let title = self.notice.as_deref().or(self.title.as_deref()).unwrap_or("(no title)");
         let percent = (self.behind_bytes + self.ahead_bytes) * 100 / self.window_capacity.max(1);
-        format!(
-            "{}: {} | window {percent} %, {behind:.1} s behind, {ahead:.1} s ahead, {kilobits:.0} kbit/s | {}",
-            minutes(self.played),
-            self.title.as_deref().unwrap_or("(no title)"),
-            self.figures_line()
-        )
+        let behind = self.behind_seconds.unwrap_or(0.0);
+        let ahead = self.ahead_seconds.unwrap_or(0.0);
+        let kilobits = self.bits_per_second.unwrap_or(0.0) / 1e3;
+        let window = if self.is_live {
+            format!("window {percent} %, {behind:.1} s behind, {ahead:.1} s ahead, {kilobits:.0} kbit/s")
+        } else {
+            format!("file {percent} % at hand, {kilobits:.0} kbit/s")
+        };
+        format!("{}: {what}{title} | {window} | {}", self.clock(), self.figures_line())
+    }
+}
+
+/// Seconds, or minutes where there are many.
+fn span(seconds: f64) -> String {
+    if seconds < 60.0 { format!("{seconds:.1} s") } else { minutes(Duration::from_secs_f64(seconds)) }
+}
+
+fn times(n: u64) -> String {
+    match n {
+        1 => "once".to_owned(),
+        2 => "twice".to_owned(),
+        n => format!("{n} times"),
     }
 }
 
 fn minutes(time: Duration) -> String {
     let seconds = time.as_secs();
-    format!("{}:{:02}", seconds / 60, seconds % 60)
+    match seconds / 3600 {
+        0 => format!("{}:{:02}", seconds / 60, seconds % 60),
+        hours => format!("{hours}:{:02}:{:02}", seconds / 60 % 60, seconds % 60),
+    }
 }
 
 /// Cuts `text` to `columns`, and shows that it did.
@@ -212,6 +303,8 @@ pub enum Display {
 pub struct Drawn {
     /// Of the lines.
     widths: Vec<usize>,
+    /// What keys there are.
+    help: Option<&'static str>,
 }
 
 impl Display {
@@ -225,10 +318,26 @@ impl Display {
         }
     }
 
-    /// Says something that is to stay, before the first status.
+    /// Whether it is a terminal.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        matches!(self, Self::Terminal(_))
+    }
+
+    /// Shows what keys there are, below all else.
+    pub fn set_keys(&mut self, help: &'static str) {
+        if let Self::Terminal(drawn) = self {
+            drawn.help = Some(help);
+        }
+    }
+
+    /// Says something that is to stay, above the status.
     pub fn announce(&mut self, text: &str) {
-        // If standard error cannot be written to, the next status says so.
-        let _ = writeln!(io::stderr(), "{text}");
+        self.finish();
+        // A terminal whose keys are read one by one does not go to the beginning of a line by itself. If standard error
+        // cannot be written to, the next status says so.
+        let end = if self.is_terminal() { "\r\n" } else { "\n" };
+        let _ = write!(io::stderr(), "{text}{end}");
     }
 
     /// Shows the status.
@@ -283,6 +392,7 @@ impl Drawn {
     fn draw(&mut self, terminal: &mut impl Write, snapshot: &Snapshot, columns: usize, rows: usize) -> io::Result<()> {
         // Not to the last column, where some terminals wrap at once and some do not.
         let mut lines = snapshot.lines(columns.saturating_sub(1));
+        lines.extend(self.help.map(|help| fit(help, columns.saturating_sub(1))));
         lines.truncate(rows.max(1));
         // Collected and written at once, so that no half of it is ever seen.
         let mut out = Vec::new();
@@ -326,16 +436,22 @@ mod tests {
             window_capacity: 1 << 20,
             behind_bytes: 600_000,
             ahead_bytes: 160_000,
+            behind_seconds: Some(7.02),
+            ahead_seconds: Some(1.87),
+            is_live: true,
+            codec: Some("FLAC, 48 kHz, stereo".into()),
+            drift_ppm: 35,
             bits_per_second: Some(684_000.0),
             levels: meter.levels().to_vec(),
-            underruns: 0,
             callback_ns: CallbackNs { p50: 400, p99: 1_200, p999: 5_000, max: 9_800 },
+            ..Snapshot::default()
         }
     }
 
     #[test]
     fn no_line_is_wider_than_the_terminal() {
-        for phase in [Phase::Connecting, Phase::Buffering, Phase::Playing, Phase::Reconnecting] {
+        let buffering = Phase::Buffering { there: Duration::from_millis(340), wanted: Duration::from_secs(1) };
+        for phase in [Phase::Connecting, buffering, Phase::Playing, Phase::Paused, Phase::Reconnecting] {
             let snapshot = Snapshot { phase, ..snapshot() };
             for columns in 0..200 {
                 for line in snapshot.lines(columns) {
@@ -357,7 +473,7 @@ mod tests {
 
     #[test]
     fn lines_that_a_narrower_terminal_has_broken_are_counted() {
-        let drawn = Drawn { widths: vec![79, 79, 60, 0] };
+        let drawn = Drawn { widths: vec![79, 79, 60, 0], help: None };
         assert_eq!(drawn.rows_above_cursor(80), 3);
         assert_eq!(drawn.rows_above_cursor(40), 6);
     }
@@ -367,9 +483,9 @@ mod tests {
         let mut drawn = Drawn::default();
         let mut out = Vec::new();
         drawn.draw(&mut out, &snapshot(), 80, 24).unwrap();
-        assert!(!String::from_utf8(out.clone()).unwrap().contains("\u{1b}[3A"), "nothing to go up to yet");
+        assert!(!String::from_utf8(out.clone()).unwrap().contains("\u{1b}[4A"), "nothing to go up to yet");
         out.clear();
         drawn.draw(&mut out, &snapshot(), 80, 24).unwrap();
-        assert!(String::from_utf8(out).unwrap().contains("\u{1b}[3A"));
+        assert!(String::from_utf8(out).unwrap().contains("\u{1b}[4A"));
     }
 }

@@ -13,6 +13,20 @@ pub struct Summary {
     pub underruns: u64,
     /// Frames of silence that were played in place of missing ones.
     pub frames_missing: u64,
+    /// Times that playing paused for want of audio.
+    pub rebuffers: u64,
+    /// Frames of silence that were played meanwhile.
+    pub rebuffer_frames: u64,
+    /// Seconds from the start of the program to the first frame of audio.
+    pub first_sound_seconds: Option<f64>,
+    /// Times that the listener went elsewhere.
+    pub seeks: u64,
+    /// Packets that could not be decoded, and stretches without any.
+    pub broken: u64,
+    /// How much faster than it says the stream was played at the end, in millionths, to keep up with the station's clock.
+    pub drift_ppm: i64,
+    /// What was decoded.
+    pub codec: Option<String>,
     /// Times that the connection to the station was made again.
     pub reconnects: u64,
     /// Times that the decoder was overtaken by the network and lost bytes.
@@ -72,15 +86,43 @@ impl Summary {
     }
 }
 
+impl Summary {
+    /// This, and then another programme: what adds up is added up, and what does not is that of the last.
+    #[must_use]
+    pub fn and(self, next: Self) -> Self {
+        if self.callbacks == 0 {
+            return next;
+        }
+        let longer = if self.callback_ns.max > next.callback_ns.max { self.callback_ns } else { next.callback_ns };
+        Self {
+            seconds_played: self.seconds_played + next.seconds_played,
+            underruns: self.underruns + next.underruns,
+            frames_missing: self.frames_missing + next.frames_missing,
+            rebuffers: self.rebuffers + next.rebuffers,
+            rebuffer_frames: self.rebuffer_frames + next.rebuffer_frames,
+            first_sound_seconds: self.first_sound_seconds.or(next.first_sound_seconds),
+            seeks: self.seeks + next.seeks,
+            broken: self.broken + next.broken,
+            reconnects: self.reconnects + next.reconnects,
+            laps: self.laps + next.laps,
+            bytes_in: self.bytes_in + next.bytes_in,
+            callbacks: self.callbacks + next.callbacks,
+            callback_ns: longer,
+            ..next
+        }
+    }
+}
+
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "played {:.1} s to {}: {}, {} frames missing, {}, {}",
+            "played {:.1} s to {}: {}, {} frames missing, {}, {}, {}",
             self.seconds_played,
             self.output,
             count(self.underruns, "underrun"),
             self.frames_missing,
+            count(self.rebuffers, "pause"),
             count(self.reconnects, "reconnect"),
             count(self.laps, "lap"),
         )?;
@@ -91,6 +133,11 @@ impl fmt::Display for Summary {
             self.window_bytes >> 10,
             self.window_capacity >> 10
         )?;
+        if let Some(codec) = &self.codec {
+            let first =
+                self.first_sound_seconds.map_or_else(String::new, |first| format!(", first heard after {first:.2} s"));
+            writeln!(f, "{codec}{first}, {} broken, clock {:+} ppm", count(self.broken, "packet"), self.drift_ppm)?;
+        }
         if let Some(DeviceFigures { rate_hz, period_frames, xruns, stops }) = self.device {
             let (xruns, stops) = (count(xruns, "xrun"), count(stops, "stop"));
             writeln!(f, "device: {rate_hz} Hz, periods of {period_frames} frames, {xruns}, {stops}")?;
@@ -137,6 +184,13 @@ mod tests {
             seconds_played: 20.0,
             underruns: 1,
             frames_missing: 12,
+            rebuffers: 0,
+            rebuffer_frames: 0,
+            first_sound_seconds: Some(0.25),
+            seeks: 0,
+            broken: 0,
+            drift_ppm: -12,
+            codec: Some("FLAC, 48 kHz, stereo".into()),
             reconnects: 0,
             laps: 0,
             bytes_in: 1 << 21,
@@ -156,7 +210,7 @@ mod tests {
         assert!(!json.contains('\n'));
         assert_eq!(
             json,
-            r#"{"seconds_played":20.0,"underruns":1,"frames_missing":12,"reconnects":0,"laps":0,"bytes_in":2097152,"window_capacity":1048576,"window_bytes":524288,"output":"null","scheduling":"SCHED_FIFO 65","callbacks":3750,"callback_ns":{"p50":420,"p99":1900,"p999":12345,"max":99999}}"#
+            r#"{"seconds_played":20.0,"underruns":1,"frames_missing":12,"rebuffers":0,"rebuffer_frames":0,"first_sound_seconds":0.25,"seeks":0,"broken":0,"drift_ppm":-12,"codec":"FLAC, 48 kHz, stereo","reconnects":0,"laps":0,"bytes_in":2097152,"window_capacity":1048576,"window_bytes":524288,"output":"null","scheduling":"SCHED_FIFO 65","callbacks":3750,"callback_ns":{"p50":420,"p99":1900,"p999":12345,"max":99999}}"#
         );
     }
 
@@ -164,8 +218,9 @@ mod tests {
     fn the_text_says_the_same() {
         assert_eq!(
             summary().to_string(),
-            "played 20.0 s to null: 1 underrun, 12 frames missing, 0 reconnects, 0 laps\n\
+            "played 20.0 s to null: 1 underrun, 12 frames missing, 0 pauses, 0 reconnects, 0 laps\n\
              received 2048 KiB; the window held 512 of 1024 KiB\n\
+             FLAC, 48 kHz, stereo, first heard after 0.25 s, 0 packets broken, clock -12 ppm\n\
              callback: 3750 calls, 0.4 µs p50, 1.9 µs p99, 12 µs p99.9, 100 µs at worst\n\
              scheduling: SCHED_FIFO 65"
         );

@@ -110,7 +110,6 @@ impl Device for Alsa {
     ) -> Result<Scheduling, OutputError> {
         let Self { mut pcm, device, period_frames, counters } = *self;
         let rate_hz = pcm.rate_hz();
-        session.wait_for_start_mark();
         realtime::touch_stack();
         let scheduling = realtime::request_real_time();
         loop {

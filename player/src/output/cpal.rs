@@ -101,7 +101,6 @@ impl Device for Cpal {
         // Relaxed, all of them: flags that go with no other memory.
         let is_over = || stop.load(Relaxed) || flags.ended.load(Relaxed);
         let scheduling = Scheduling::Unknown { why: "the system has threads of its own for that" };
-        session.wait_for_start_mark();
         let mut is_playing = true;
         loop {
             flags.gone.store(false, Relaxed);

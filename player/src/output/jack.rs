@@ -130,7 +130,6 @@ impl Device for Jack {
         let is_over = || stop.load(Relaxed) || ended.load(Relaxed);
         let rate_hz = session.format.rate_hz;
         let mut scheduling = Scheduling::Unknown { why: "the JACK server never called" };
-        session.wait_for_start_mark();
         loop {
             let why = match client.activate(Player { session, ended: ended.clone() }) {
                 Ok(active) => {

@@ -6,7 +6,6 @@ use super::{Session, is_over};
 
 /// Plays until the end, and says how the thread was scheduled.
 pub(super) fn play(mut session: Session) -> Scheduling {
-    session.wait_for_start_mark();
     // All that allocates and all that touches new memory comes before the thread is one of real time.
     let mut period = vec![0.0; session.period_frames * session.format.channels];
     realtime::touch_stack();

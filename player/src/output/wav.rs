@@ -16,17 +16,20 @@ use crate::decode::Format;
 pub(super) fn write(mut session: Session, file: File) -> Result<(), hound::Error> {
     let spec = spec(session.format);
     let mut wav = WavWriter::new(BufWriter::new(file), spec)?;
-    session.wait_for_start_mark();
     let mut period = vec![0.0; session.period_frames * session.format.channels];
     let mut pacer = Pacer::new(session.period_frames, session.format.rate_hz);
     while !session.is_stopped() {
+        if session.transport.is_paused() {
+            pacer.wait();
+            continue;
+        }
         let wanted = session.frames_due();
         let frames = session.wait_for(wanted);
         if frames == 0 {
             break;
         }
         let samples = &mut period[..frames.min(wanted) * session.format.channels];
-        session.callback.fill(samples);
+        session.callback.fill_at_once(samples);
         write_samples(&mut wav, spec, samples)?;
         pacer.wait();
     }

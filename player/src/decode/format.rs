@@ -1,0 +1,215 @@
+//! Symphonia, from bytes to samples.
+
+use symphonia::core::codecs::CodecParameters;
+use symphonia::core::codecs::audio::well_known::{
+    CODEC_ID_AAC, CODEC_ID_ALAC, CODEC_ID_FLAC, CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3, CODEC_ID_OPUS,
+    CODEC_ID_SPEEX, CODEC_ID_VORBIS,
+};
+use symphonia::core::codecs::audio::{AudioCodecId, AudioDecoder, AudioDecoderOptions};
+use symphonia::core::errors::Error as SymphoniaError;
+use symphonia::core::formats::probe::Hint;
+use symphonia::core::formats::well_known::{
+    FORMAT_ID_ADTS, FORMAT_ID_FLAC, FORMAT_ID_ISOMP4, FORMAT_ID_MP1, FORMAT_ID_MP2, FORMAT_ID_MP3, FORMAT_ID_OGG,
+    FORMAT_ID_WAVE,
+};
+use symphonia::core::formats::{FormatId, FormatOptions, FormatReader, SeekMode, SeekTo, Track, TrackType};
+use symphonia::core::io::{MediaSource, MediaSourceStream};
+use symphonia::core::meta::{MetadataOptions, StandardTag};
+use symphonia::core::packet::Packet as SymphoniaPacket;
+use symphonia::core::units::{Time, TimeBase};
+use symphonia::default::formats::{AdtsReader, FlacReader, IsoMp4Reader, MpaReader, OggReader, WavReader};
+
+use super::Format;
+use crate::text::printable;
+
+/// What the packets are in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Container {
+    /// Frames of MPEG audio, one after the other.
+    Mpeg,
+    /// Frames of AAC, one after the other.
+    Adts,
+    Flac,
+    Ogg,
+    Wav,
+    /// MP4, whose index may stand at its end.
+    Mp4,
+    /// To be found out.
+    Unknown,
+}
+
+impl Container {
+    fn of(format: FormatId) -> Self {
+        match format {
+            FORMAT_ID_MP1 | FORMAT_ID_MP2 | FORMAT_ID_MP3 => Self::Mpeg,
+            FORMAT_ID_ADTS => Self::Adts,
+            FORMAT_ID_FLAC => Self::Flac,
+            FORMAT_ID_OGG => Self::Ogg,
+            FORMAT_ID_WAVE => Self::Wav,
+            FORMAT_ID_ISOMP4 => Self::Mp4,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// Whether packets say when they are to be heard, wherever the reading began.
+    pub(super) fn says_when(self) -> bool {
+        matches!(self, Self::Flac | Self::Ogg | Self::Mp4)
+    }
+}
+
+/// Why a stream cannot be decoded.
+#[derive(Debug)]
+pub(super) enum OpenError {
+    /// The codec, by its name.
+    Codec(&'static str),
+    /// Anything else.
+    Symphonia(SymphoniaError),
+}
+
+impl From<SymphoniaError> for OpenError {
+    fn from(error: SymphoniaError) -> Self {
+        Self::Symphonia(error)
+    }
+}
+
+/// A packet, and when it is to be heard, in seconds of the stream's own time.
+pub(super) struct Packet {
+    packet: SymphoniaPacket,
+    pub(super) seconds: Option<f64>,
+}
+
+impl Packet {
+    /// Its length, without a header.
+    pub(super) fn len(&self) -> u64 {
+        self.packet.data.len() as u64
+    }
+}
+
+/// A stream, taken apart into packets and those decoded.
+pub(super) struct Demuxer<'a> {
+    format: Box<dyn FormatReader + 'a>,
+    decoder: Box<dyn AudioDecoder>,
+    track_id: u32,
+    time_base: Option<TimeBase>,
+    pub(super) container: Container,
+    pub(super) codec_name: &'static str,
+    samples: Vec<f32>,
+}
+
+impl<'a> Demuxer<'a> {
+    /// Opens what `source` begins with: `container` if that is known, else what it is found to be.
+    pub(super) fn open(source: impl MediaSource + 'a, container: Option<Container>) -> Result<Self, OpenError> {
+        let stream = MediaSourceStream::new(Box::new(source), Default::default());
+        let options = FormatOptions::default();
+        let format: Box<dyn FormatReader + 'a> = match container {
+            Some(Container::Mpeg) => Box::new(MpaReader::try_new(stream, options)?),
+            Some(Container::Adts) => Box::new(AdtsReader::try_new(stream, options)?),
+            Some(Container::Flac) => Box::new(FlacReader::try_new(stream, options)?),
+            Some(Container::Ogg) => Box::new(OggReader::try_new(stream, options)?),
+            Some(Container::Wav) => Box::new(WavReader::try_new(stream, options)?),
+            Some(Container::Mp4) => Box::new(IsoMp4Reader::try_new(stream, options)?),
+            Some(Container::Unknown) | None => {
+                // Stations say all sorts of things of what they send: the bytes know better.
+                symphonia::default::get_probe().probe(&Hint::new(), stream, options, MetadataOptions::default())?
+            }
+        };
+        let container = Container::of(format.format_info().format);
+        let (decoder, track_id, time_base, codec_name) = decoder_for(&*format)?;
+        Ok(Self { format, decoder, track_id, time_base, container, codec_name, samples: Vec::new() })
+    }
+
+    /// Another stream follows in the same container.
+    pub(super) fn reset(&mut self) -> Result<(), OpenError> {
+        (self.decoder, self.track_id, self.time_base, self.codec_name) = decoder_for(&*self.format)?;
+        Ok(())
+    }
+
+    /// Goes to a moment, by the container's index.
+    pub(super) fn seek(&mut self, seconds: f64) {
+        let Some(time) = Time::try_from_secs_f64(seconds.max(0.0)) else { return };
+        // Behind the end there is nothing to be heard, and then that is so.
+        let _ = self.format.seek(SeekMode::Accurate, SeekTo::Time { time, track_id: Some(self.track_id) });
+        self.decoder.reset();
+    }
+
+    pub(super) fn next_packet(&mut self) -> Result<Option<Packet>, SymphoniaError> {
+        loop {
+            let Some(packet) = self.format.next_packet()? else { return Ok(None) };
+            if packet.track_id == self.track_id {
+                let seconds = self.time_base.map(|base| base.calc_time_saturating(packet.pts).as_secs_f64());
+                return Ok(Some(Packet { packet, seconds }));
+            }
+        }
+    }
+
+    /// The samples of a packet, interleaved.
+    pub(super) fn decode(&mut self, packet: &Packet) -> Result<(Format, &[f32]), SymphoniaError> {
+        let bits = self.decoder.codec_params().bits_per_sample;
+        let decoded = self.decoder.decode(&packet.packet)?;
+        let spec = decoded.spec();
+        let format = Format { rate_hz: spec.rate(), channels: spec.channels().count(), bits };
+        decoded.copy_to_vec_interleaved::<f32>(&mut self.samples);
+        Ok((format, &self.samples))
+    }
+
+    /// How long it lasts, if it says so.
+    pub(super) fn duration(&self) -> Option<f64> {
+        let track = self.format.tracks().iter().find(|track| track.id == self.track_id)?;
+        let duration = track.duration.or_else(|| track.num_frames.map(Into::into))?;
+        Some(track.time_base?.calc_duration_saturating(duration).as_secs_f64()).filter(|&seconds| seconds > 0.0)
+    }
+
+    /// "Artist - Title", as far as the stream says.
+    pub(super) fn title(&mut self) -> Option<String> {
+        let mut metadata = self.format.metadata();
+        let revision = metadata.skip_to_latest()?;
+        let of_track = revision.per_track.iter().flat_map(|track| &track.metadata.tags);
+        let (mut artist, mut title) = (None, None);
+        for tag in revision.media.tags.iter().chain(of_track) {
+            match &tag.std {
+                Some(StandardTag::Artist(name)) => artist = artist.or(Some(printable(name))),
+                Some(StandardTag::TrackTitle(name)) => title = title.or(Some(printable(name))),
+                _ => {}
+            }
+        }
+        match (artist.filter(|text| !text.is_empty()), title.filter(|text| !text.is_empty())) {
+            (Some(artist), Some(title)) => Some(format!("{artist} - {title}")),
+            (artist, title) => title.or(artist),
+        }
+    }
+}
+
+type Opened = (Box<dyn AudioDecoder>, u32, Option<TimeBase>, &'static str);
+
+fn decoder_for(format: &dyn FormatReader) -> Result<Opened, OpenError> {
+    // A codec that is not known is better named than passed over for a picture.
+    let audio = |track: &&Track| matches!(track.codec_params, Some(CodecParameters::Audio(_)));
+    let track = format.default_track(TrackType::Audio).or_else(|| format.tracks().iter().find(audio));
+    let parameters = track.and_then(|track| track.codec_params.as_ref()).and_then(CodecParameters::audio);
+    let (Some(track), Some(parameters)) = (track, parameters) else {
+        return Err(SymphoniaError::Unsupported("there is no audio in it").into());
+    };
+    let codecs = symphonia::default::get_codecs();
+    let name = codec_name(parameters.codec);
+    if codecs.get_audio_decoder(parameters.codec).is_none() {
+        return Err(OpenError::Codec(name));
+    }
+    let decoder = codecs.make_audio_decoder(parameters, &AudioDecoderOptions::default())?;
+    Ok((decoder, track.id, track.time_base, name))
+}
+
+fn codec_name(codec: AudioCodecId) -> &'static str {
+    match codec {
+        CODEC_ID_MP1 => "MP1",
+        CODEC_ID_MP2 => "MP2",
+        CODEC_ID_MP3 => "MP3",
+        CODEC_ID_AAC => "AAC",
+        CODEC_ID_ALAC => "ALAC",
+        CODEC_ID_VORBIS => "Vorbis",
+        CODEC_ID_FLAC => "FLAC",
+        CODEC_ID_OPUS => "Opus",
+        CODEC_ID_SPEEX => "Speex",
+        _ if symphonia::default::get_codecs().get_audio_decoder(codec).is_some() => "PCM",
+        _ => "its codec",
+    }
+}

@@ -1,0 +1,235 @@
+//! The frames' way to the callback: into the output's rate and channels, at a speed that follows the station's clock, in
+//! blocks that wake nobody more often than need be.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use roundelay::CancelToken;
+use roundelay::pcm::{self, Epoch, PcmError, PcmOptions, PcmReader, PcmWriter, Tap};
+
+use super::{DecodeError, DecodeOptions, Format, Shared, lock};
+use crate::convert::{Converter, Layout};
+use crate::drift::Drift;
+use crate::timeline::{Moment, Timeline};
+
+/// What is kept behind the playhead for the level meter.
+const HISTORY_FRAMES: usize = 8_192;
+
+/// Frames are handed on in blocks of so much: each is one sleep of the decoder.
+const BLOCK: Duration = Duration::from_millis(500);
+
+/// Nothing is lost by waiting for a while with so much at hand.
+const WELL_AHEAD: Duration = Duration::from_millis(1_200);
+
+/// With less than this before it, the decoder hands on what it has.
+const NEAR_EDGE_SECONDS: f64 = 0.25;
+
+type Opened = Box<dyn FnOnce(PcmReader<f32>, Format) + Send>;
+
+/// The ring of frames is made when the first of them says what they are.
+pub(super) struct Sink {
+    options: DecodeOptions,
+    shared: Arc<Shared>,
+    timeline: Arc<Timeline>,
+    cancel: CancelToken,
+    opened: Option<Opened>,
+    ring: Option<Ring>,
+    /// Nobody plays what is written any more.
+    gone: bool,
+    drift: Drift,
+    started: Instant,
+}
+
+struct Ring {
+    writer: PcmWriter<f32>,
+    tap: Tap<f32>,
+    layout: Layout,
+    /// What is decoded for now.
+    epoch: Epoch,
+    /// Whether a frame of it was written.
+    begun: bool,
+    /// The place of the next frame among all that went to the output.
+    frame: u64,
+    converter: Option<(Format, Converter)>,
+    block: Vec<f32>,
+    /// Of the first frame of the block.
+    moment: Moment,
+}
+
+impl Sink {
+    pub(super) fn new(
+        options: DecodeOptions,
+        shared: Arc<Shared>,
+        timeline: Arc<Timeline>,
+        cancel: CancelToken,
+        opened: Opened,
+    ) -> Self {
+        let (drift, started) = (Drift::default(), Instant::now());
+        Self { options, shared, timeline, cancel, opened: Some(opened), ring: None, gone: false, drift, started }
+    }
+
+    /// Decodes for the newest epoch from now on.
+    pub(super) fn begin(&mut self) {
+        let Some(ring) = &mut self.ring else { return };
+        let epoch = ring.writer.epoch();
+        if epoch != ring.epoch {
+            ring.epoch = epoch;
+            ring.begun = false;
+            ring.block.clear();
+            if let Some((_, converter)) = &mut ring.converter {
+                converter.reset();
+            }
+            self.drift.restart();
+        }
+    }
+
+    /// Whether any frames went to the output.
+    pub(super) fn has_played(&self) -> bool {
+        self.ring.is_some()
+    }
+
+    /// Whether nobody plays what is written any more.
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone
+    }
+
+    /// How long what was written lasts yet.
+    pub(super) fn queued(&self) -> Duration {
+        let Some(ring) = &self.ring else { return Duration::ZERO };
+        Duration::from_secs_f64(ring.writer.queued_frames() as f64 / f64::from(ring.layout.rate_hz))
+    }
+
+    /// Writes samples that are to be heard at `moment`; `lead` is what lies between them and the live edge, in seconds.
+    /// Blocks for room; breaks when nobody wants them.
+    pub(super) fn write(
+        &mut self,
+        format: Format,
+        samples: &[f32],
+        moment: Moment,
+        lead: Option<f64>,
+    ) -> Result<ControlFlow<()>, DecodeError> {
+        if self.ring.is_none() {
+            self.open(format)?;
+        }
+        let Some(ring) = &mut self.ring else { return Ok(ControlFlow::Break(())) };
+        match &ring.converter {
+            Some((before, _)) if before.layout() == format.layout() => {}
+            _ => {
+                if let Some((_, converter)) = &mut ring.converter {
+                    converter.finish(&mut ring.block);
+                }
+                ring.converter = Some((format, Converter::new(format.layout(), ring.layout)?));
+            }
+        }
+        if ring.block.is_empty() {
+            ring.moment = moment;
+        }
+        if let Some((_, converter)) = &mut ring.converter {
+            converter.push(samples, &mut ring.block);
+        }
+        let near_edge = lead.is_some_and(|lead| lead < NEAR_EDGE_SECONDS);
+        let frames = ring.block.len() / ring.layout.channels;
+        let whole = BLOCK.as_secs_f64() * f64::from(ring.layout.rate_hz);
+        if frames > 0 && (near_edge || frames as f64 >= whole) {
+            self.follow_clock(lead);
+            return Ok(self.flush());
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// The stream is at its end: hands on all of it.
+    pub(super) fn drain(&mut self) -> ControlFlow<()> {
+        if let Some(ring) = &mut self.ring
+            && let Some((_, converter)) = &mut ring.converter
+        {
+            converter.finish(&mut ring.block);
+        }
+        self.flush()
+    }
+
+    /// Hands on what there is.
+    fn flush(&mut self) -> ControlFlow<()> {
+        let Some(ring) = &mut self.ring else { return ControlFlow::Continue(()) };
+        if ring.block.is_empty() {
+            return ControlFlow::Continue(());
+        }
+        if !ring.begun {
+            // What has been heard goes on being counted: a place in the programme is the timeline's to tell.
+            ring.frame = ring.tap.position().unwrap_or(ring.frame);
+            if ring.writer.begin(ring.epoch, ring.frame).is_err() {
+                ring.block.clear();
+                return ControlFlow::Break(());
+            }
+            ring.begun = true;
+        }
+        self.timeline.decoded(ring.frame, ring.moment);
+        *lock(&self.shared.landed) = Some(ring.epoch);
+        let written = ring.writer.write(ring.epoch, &ring.block);
+        let frames = ring.block.len() / ring.layout.channels;
+        ring.block.clear();
+        match written {
+            Ok(()) => {
+                ring.frame += frames as u64;
+                let well_ahead = self.queued() >= WELL_AHEAD;
+                self.shared.well_ahead.store(well_ahead, Relaxed);
+                ControlFlow::Continue(())
+            }
+            // A seek came in between, or nobody plays them any more.
+            Err(PcmError::Stale) => ControlFlow::Break(()),
+            Err(_) => {
+                self.gone = true;
+                ControlFlow::Break(())
+            }
+        }
+    }
+
+    /// There will be no more; what is there is played.
+    pub(super) fn finish(&mut self) {
+        if let Some(ring) = self.ring.take() {
+            *lock(&self.shared.pcm) = None;
+            ring.writer.finish();
+        }
+    }
+
+    fn follow_clock(&mut self, lead: Option<f64>) {
+        let (Some(ring), Some(lead)) = (&mut self.ring, lead) else { return };
+        if !self.options.follow_clock {
+            return;
+        }
+        if self.shared.idle.load(Relaxed) {
+            self.drift.restart();
+            return;
+        }
+        let queued = ring.writer.queued_frames() as f64 / f64::from(ring.layout.rate_hz);
+        let lead = Duration::from_secs_f64(lead + queued);
+        let speed = self.drift.observe(self.started.elapsed(), lead);
+        if let Some((_, converter)) = &mut ring.converter {
+            converter.set_speed(speed);
+        }
+        self.shared.drift_ppm.store(self.drift.correction_ppm().round() as i64, Relaxed);
+    }
+
+    fn open(&mut self, format: Format) -> Result<(), DecodeError> {
+        let layout = self.options.layout.unwrap_or(format.layout());
+        let options = PcmOptions {
+            rate_hz: layout.rate_hz,
+            channels: layout.channels,
+            capacity_frames: (f64::from(layout.rate_hz) * self.options.ahead.as_secs_f64()) as usize,
+            history_frames: HISTORY_FRAMES,
+            lock_memory: true,
+            cancel: self.cancel.clone(),
+        };
+        let (writer, reader) = pcm::open(options).map_err(DecodeError::Pcm)?;
+        *lock(&self.shared.pcm) = Some(writer.control());
+        let tap = writer.tap();
+        if let Some(opened) = self.opened.take() {
+            opened(reader, Format { rate_hz: layout.rate_hz, channels: layout.channels, bits: format.bits });
+        }
+        let epoch = writer.epoch();
+        let (block, moment) = (Vec::new(), Moment::default());
+        self.ring = Some(Ring { writer, tap, layout, epoch, begun: false, frame: 0, converter: None, block, moment });
+        Ok(())
+    }
+}

@@ -1,0 +1,274 @@
+//! The bytes that a decoder gets: of one connection, from one place on, and none that come after a seek.
+
+use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use roundelay::{Cursor, DriverIo, Reader, ResourceStatus, StorageError, WaitOutcome};
+use symphonia::core::io::MediaSource;
+
+use super::format::{Container, Packet};
+use super::{Shared, lock};
+use crate::timeline::Timeline;
+
+/// Symphonia reads ahead, by up to 32 KiB at a time if it gets them: two seconds of a 128 kbit/s stream, in which a
+/// title would be shown too late. In pieces of this size, the offset of a frame is known to a fraction of a second.
+const READ_AHEAD_BYTES: u64 = 2 << 10;
+
+/// Of frames that follow one another without anything between, pieces are so small that it is known to a part of a frame
+/// how far the reading went, and so whether something was passed over.
+const FRAMES_READ_AHEAD_BYTES: u64 = 128;
+
+/// Less than this is no frame: a header that is longer than most, or the end of a tag.
+const LEAST_SKIPPED_BYTES: u64 = 64;
+
+/// In so many bytes without a packet there is something else than was there before.
+const MOST_SILENT_BYTES: u64 = 256 << 10;
+
+/// Why there are no more bytes.
+#[derive(Clone, Debug)]
+pub(super) enum Stop {
+    /// Somebody wants to hear something else.
+    Interrupted,
+    /// Nobody listens any more.
+    Cancelled,
+    /// The stream is at its end.
+    Complete,
+    /// The connection is at its end, and another one begins there.
+    Boundary(u64),
+    /// The bytes have left the window.
+    Lapped,
+    /// The source failed.
+    Failed(Arc<StorageError>),
+    /// There are bytes, and no packets in them.
+    Silent,
+}
+
+/// How far the reading went. Numbers that order nothing else: `Relaxed`.
+#[derive(Debug)]
+pub(super) struct Progress {
+    read_to: AtomicU64,
+    /// Up to where there were bytes when the last packet came.
+    packet_at: AtomicU64,
+    /// In so many bytes there has to be a packet.
+    most_silent: AtomicU64,
+    settled: AtomicBool,
+    /// How much is read at once.
+    piece: AtomicU64,
+    /// Bytes in packets.
+    packets: AtomicU64,
+    /// How many more were read than were in packets, at least; `u64::MAX` before the first.
+    others: AtomicU64,
+    stop: Mutex<Option<Stop>>,
+}
+
+impl Progress {
+    /// Of reading from `start`. What is not known to be anything yet is looked for without a limit of ours.
+    pub(super) fn new(start: u64, container: Option<Container>) -> Self {
+        let most_silent = match container {
+            None | Some(Container::Unknown | Container::Mp4) => u64::MAX,
+            Some(_) => MOST_SILENT_BYTES,
+        };
+        Self {
+            read_to: start.into(),
+            packet_at: start.into(),
+            most_silent: most_silent.into(),
+            settled: false.into(),
+            piece: READ_AHEAD_BYTES.into(),
+            packets: 0.into(),
+            others: u64::MAX.into(),
+            stop: Mutex::default(),
+        }
+    }
+
+    /// The offset up to which bytes were read.
+    pub(super) fn read_to(&self) -> u64 {
+        self.read_to.load(Relaxed)
+    }
+
+    /// It is known what is read.
+    pub(super) fn opened(&self, container: Container) {
+        if matches!(container, Container::Mpeg | Container::Adts) {
+            self.piece.store(FRAMES_READ_AHEAD_BYTES, Relaxed);
+        }
+    }
+
+    /// A packet came. Whether something was passed over since the one before that was none, as far as can be told.
+    pub(super) fn packet(&self, packet: &Packet) -> bool {
+        let read_to = self.read_to();
+        self.packet_at.store(read_to, Relaxed);
+        self.most_silent.store(MOST_SILENT_BYTES, Relaxed);
+        if self.piece.load(Relaxed) != FRAMES_READ_AHEAD_BYTES {
+            return false;
+        }
+        let packets = self.packets.load(Relaxed) + packet.len();
+        self.packets.store(packets, Relaxed);
+        // Not all that was read has become a packet: at most a piece waits. Headers that are not part of a packet add up.
+        let others = read_to.saturating_sub(packets);
+        let before = self.others.load(Relaxed);
+        let least = others.saturating_sub(FRAMES_READ_AHEAD_BYTES);
+        self.others.store(if before == u64::MAX { others } else { before.clamp(least, others) }, Relaxed);
+        before != u64::MAX && others > before + FRAMES_READ_AHEAD_BYTES + LEAST_SKIPPED_BYTES
+    }
+
+    /// The place is the right one.
+    pub(super) fn settle(&self) {
+        self.settled.store(true, Relaxed);
+    }
+
+    pub(super) fn has_settled(&self) -> bool {
+        self.settled.load(Relaxed)
+    }
+
+    /// Why there are no more bytes, if that was the case.
+    pub(super) fn stop(&self) -> Option<Stop> {
+        lock(&self.stop).clone()
+    }
+}
+
+/// What Symphonia reads from.
+pub(super) struct StreamReader<'a, D: DriverIo> {
+    pub(super) cursor: &'a mut Cursor<D>,
+    pub(super) timeline: Arc<Timeline>,
+    pub(super) shared: Arc<Shared>,
+    /// A byte of the connection.
+    pub(super) connection: u64,
+    /// What comes first.
+    pub(super) front: Arc<[u8]>,
+    /// How much of that was taken.
+    pub(super) taken: usize,
+    pub(super) progress: Arc<Progress>,
+    /// The length of what may be sought in.
+    pub(super) seekable_len: Option<u64>,
+}
+
+impl<D: DriverIo> StreamReader<'_, D> {
+    fn read_on(&mut self, buf: &mut [u8]) -> Result<usize, Stop> {
+        let at = self.cursor.position();
+        let silent = at.saturating_sub(self.progress.packet_at.load(Relaxed));
+        if silent > self.progress.most_silent.load(Relaxed) {
+            return Err(Stop::Silent);
+        }
+        wait(self.cursor.reader(), &self.shared, at)?;
+        // Only now that there is a byte is it known which connection it belongs to: connections are noted before their
+        // first byte is published.
+        let end = self.timeline.next_connection(self.connection).unwrap_or(u64::MAX);
+        if end <= at {
+            return Err(Stop::Boundary(end));
+        }
+        let most = (end - at).min(self.progress.piece.load(Relaxed)).min(buf.len() as u64) as usize;
+        let length = read(self.cursor, &self.shared, &mut buf[..most])?;
+        self.progress.read_to.store(self.cursor.position(), Relaxed);
+        Ok(length)
+    }
+}
+
+impl<D: DriverIo> Read for StreamReader<'_, D> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let front = &self.front[self.taken..];
+        if !front.is_empty() {
+            let length = front.len().min(buf.len());
+            buf[..length].copy_from_slice(&front[..length]);
+            self.taken += length;
+            return Ok(length);
+        }
+        match self.read_on(buf) {
+            Ok(length) => Ok(length),
+            Err(stop) => {
+                *lock(&self.progress.stop) = Some(stop);
+                // An end is what all of it is to whoever decodes.
+                Ok(0)
+            }
+        }
+    }
+}
+
+impl<D: DriverIo> Seek for StreamReader<'_, D> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        if self.seekable_len.is_none() {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "a stream goes only one way"));
+        }
+        let position = self.cursor.seek(to)?;
+        self.progress.read_to.store(position, Relaxed);
+        self.progress.packet_at.store(position, Relaxed);
+        Ok(position)
+    }
+}
+
+impl<D: DriverIo> MediaSource for StreamReader<'_, D> {
+    fn is_seekable(&self) -> bool {
+        self.seekable_len.is_some()
+    }
+
+    fn byte_len(&self) -> Option<u64> {
+        self.seekable_len
+    }
+}
+
+/// Waits until the byte at `at` is there.
+fn wait<D: DriverIo>(reader: &Reader<D>, shared: &Shared, at: u64) -> Result<(), Stop> {
+    loop {
+        if reader.contains_range(at..at + 1) {
+            return Ok(());
+        }
+        shared.hungry.store(true, Relaxed);
+        let waited = reader.wait_range(at..at + 1);
+        shared.hungry.store(false, Relaxed);
+        match waited {
+            Ok(WaitOutcome::Ready) => return Ok(()),
+            Ok(WaitOutcome::Eof) => return Err(Stop::Complete),
+            // An interrupt that came too late for the seek before means nothing to this one.
+            Ok(WaitOutcome::Interrupted | WaitOutcome::TimedOut) if shared.is_asked() => return Err(Stop::Interrupted),
+            Ok(WaitOutcome::Interrupted | WaitOutcome::TimedOut) => {}
+            Err(error) => return Err(stop_of(error, reader)),
+        }
+    }
+}
+
+/// Reads where the cursor is, of what is there.
+fn read<D: DriverIo>(cursor: &mut Cursor<D>, shared: &Shared, buf: &mut [u8]) -> Result<usize, Stop> {
+    loop {
+        match cursor.read_timeout(buf, Duration::from_secs(3600)) {
+            Ok(0) => return Err(Stop::Complete),
+            Ok(length) => return Ok(length),
+            Err(StorageError::Interrupted) if shared.is_asked() => return Err(Stop::Interrupted),
+            Err(StorageError::Interrupted | StorageError::TimedOut) => {}
+            Err(error) => return Err(stop_of(error, cursor.reader())),
+        }
+    }
+}
+
+/// Reads at `at`; 0 at the end of the stream.
+pub(super) fn read_at<D: DriverIo>(
+    reader: &Reader<D>,
+    shared: &Shared,
+    at: u64,
+    buf: &mut [u8],
+) -> Result<usize, Stop> {
+    match wait(reader, shared, at) {
+        Ok(()) => {}
+        Err(Stop::Complete) => return Ok(0),
+        Err(stop) => return Err(stop),
+    }
+    loop {
+        match reader.read_at(at, buf) {
+            Ok(length) => return Ok(length),
+            Err(StorageError::Interrupted) if shared.is_asked() => return Err(Stop::Interrupted),
+            Err(StorageError::Interrupted) => {}
+            Err(error) => return Err(stop_of(error, reader)),
+        }
+    }
+}
+
+fn stop_of<D: DriverIo>(error: StorageError, reader: &Reader<D>) -> Stop {
+    match error {
+        StorageError::Evicted { .. } => Stop::Lapped,
+        StorageError::Cancelled => Stop::Cancelled,
+        error => match reader.status() {
+            ResourceStatus::Cancelled => Stop::Cancelled,
+            ResourceStatus::Failed(reason) => Stop::Failed(reason),
+            _ => Stop::Failed(Arc::new(error)),
+        },
+    }
+}

@@ -1,0 +1,195 @@
+use std::sync::mpsc::{self, Receiver};
+
+use roundelay::{Resource, RingDriver, RingOptions, Writer};
+
+use super::*;
+use crate::station::flac::{BLOCK_FRAMES, FlacEncoder};
+use crate::station::music::{CHANNELS, Music};
+use crate::timeline::Connection;
+
+const BLOCKS: usize = 6;
+
+/// What a listener gets that joins at block `first`: the bytes, and the samples that are in them.
+fn connection(first: usize, blocks: usize) -> (Vec<u8>, Vec<f32>) {
+    let mut encoder = FlacEncoder::new().unwrap();
+    let mut music = Music::new(1);
+    let mut bytes = encoder.header().unwrap();
+    let mut samples = Vec::new();
+    let mut block = vec![0; BLOCK_FRAMES * CHANNELS];
+    for number in 0..first + blocks {
+        music.render(&mut block);
+        let frame = encoder.encode(&block).unwrap();
+        if number >= first {
+            bytes.extend_from_slice(frame);
+            samples.extend(block.iter().map(|&sample| f32::from(sample) / 32_768.0));
+        }
+    }
+    (bytes, samples)
+}
+
+fn options() -> DecodeOptions {
+    DecodeOptions {
+        layout: None,
+        live: true,
+        follow_clock: false,
+        when_lapped: WhenLapped::Oldest,
+        ahead: Duration::from_secs(2),
+        live_lead: Duration::from_millis(500),
+    }
+}
+
+/// A ring that is decoded, and both its ends.
+struct Deck {
+    cancel: CancelToken,
+    ring: Resource<RingDriver>,
+    writer: Writer<RingDriver>,
+    timeline: Arc<Timeline>,
+    decoding: Decoding,
+    opened: Receiver<(PcmReader<f32>, Format)>,
+    ended: Receiver<Result<(), DecodeError>>,
+}
+
+impl Deck {
+    fn new(capacity: usize, options: DecodeOptions) -> Self {
+        let cancel = CancelToken::new();
+        let ring = Resource::open(cancel.clone(), RingOptions::new(capacity)).unwrap();
+        let writer = ring.writer().unwrap();
+        let timeline = Arc::<Timeline>::default();
+        let ((open, opened), (end, ended)) = (mpsc::channel(), mpsc::channel());
+        let decoding = Decoding::start(
+            ring.cursor(OnLap::Error),
+            options,
+            timeline.clone(),
+            cancel.clone(),
+            move |reader, format| open.send((reader, format)).unwrap(),
+            move |result| end.send(result).unwrap(),
+        )
+        .unwrap();
+        Self { cancel, ring, writer, timeline, decoding, opened, ended }
+    }
+
+    /// As a source does.
+    fn connect(&mut self, content_type: &str, bytes: &[u8]) {
+        let connection = Connection { content_type: Some(content_type.into()), station_name: None };
+        self.timeline.connected(self.writer.position(), connection);
+        HeadScanner::new(self.writer.position()).push(bytes, |head| self.timeline.begun(head));
+        self.writer.append(bytes).unwrap();
+    }
+}
+
+fn play(reader: &mut PcmReader<f32>, most_frames: usize) -> Vec<f32> {
+    let mut played = Vec::new();
+    while played.len() / CHANNELS < most_frames
+        && let Ok(frames @ 1..) = reader.wait(1_000)
+    {
+        let mut period = vec![0.0; frames.min(1_000) * CHANNELS];
+        let fill = reader.fill(&mut period);
+        played.extend_from_slice(&period[..fill.frames * CHANNELS]);
+    }
+    played
+}
+
+#[test]
+fn a_connection_that_follows_another_is_decoded_anew_without_a_seam() {
+    let mut deck = Deck::new(1 << 20, options());
+    // The second one goes back in time: its frame numbers are lower than those before.
+    let ((first_bytes, first), (second_bytes, second)) = (connection(20, BLOCKS), connection(3, BLOCKS));
+    for bytes in [&first_bytes, &second_bytes] {
+        deck.connect("audio/flac", bytes);
+    }
+    deck.writer.commit(None).unwrap();
+    let (mut reader, format) = deck.opened.recv().unwrap();
+    assert_eq!(format, Format { rate_hz: 48_000, channels: 2, bits: Some(16) });
+    assert!(play(&mut reader, usize::MAX) == [first, second].concat());
+    deck.ended.recv().unwrap().unwrap();
+    assert_eq!((deck.decoding.laps(), deck.decoding.broken()), (0, 0));
+    // The offset of a frame is that of its bytes, give or take a block of what is handed on.
+    let middle = deck.timeline.heard((BLOCKS * BLOCK_FRAMES) as u64, 48_000).unwrap();
+    assert!(middle.offset.abs_diff(first_bytes.len() as u64) < second_bytes.len() as u64 / 2, "{middle:?}");
+    assert!((middle.seconds - (BLOCKS * BLOCK_FRAMES) as f64 / 48e3).abs() < 1e-3, "{middle:?}");
+    deck.decoding.join();
+}
+
+#[test]
+fn a_seek_in_flac_is_exact_to_the_frame() {
+    // Ten seconds, and the beginning has left the window.
+    let (bytes, samples) = connection(0, 10 * 48_000 / BLOCK_FRAMES);
+    let mut deck = Deck::new(bytes.len() * 3 / 4, DecodeOptions { ahead: Duration::from_secs(20), ..options() });
+    let (first, rest) = bytes.split_at(bytes.len() / 2);
+    deck.connect("audio/flac", first);
+    let (mut reader, _) = deck.opened.recv().unwrap();
+    let half = play(&mut reader, 4 * 48_000);
+    assert!(samples.starts_with(&half));
+    deck.writer.append(rest).unwrap();
+    play(&mut reader, 4 * 48_000);
+    for seconds in [5.5, 4.25, 7.0, 3.5] {
+        let epoch = deck.decoding.seek(Target::Seconds(seconds));
+        let heard = play(&mut reader, 9_000);
+        assert!(deck.decoding.has_landed(epoch));
+        let at = (seconds * 48e3) as usize * CHANNELS;
+        assert!(heard == samples[at..at + heard.len()], "after a seek to {seconds} s");
+    }
+    let lead = options().live_lead.as_secs_f64();
+    deck.decoding.seek(Target::Live);
+    let heard = play(&mut reader, 9_000);
+    let at = samples.windows(512).position(|window| window == &heard[..512]).unwrap() / CHANNELS;
+    let behind = (samples.len() / CHANNELS - at) as f64 / 48e3;
+    assert!((behind - lead).abs() < 0.2, "{behind} s behind the live edge");
+    deck.cancel.cancel();
+    deck.ended.recv().unwrap().unwrap();
+    deck.decoding.join();
+}
+
+#[test]
+fn whoever_is_overtaken_goes_on_where_the_window_begins() {
+    let (bytes, samples) = connection(0, 10 * 48_000 / BLOCK_FRAMES);
+    let mut deck = Deck::new(bytes.len() / 3, DecodeOptions { ahead: Duration::from_secs(1), ..options() });
+    let (first, rest) = bytes.split_at(bytes.len() / 4);
+    deck.connect("audio/flac", first);
+    let (mut reader, _) = deck.opened.recv().unwrap();
+    reader.wait(40_000).unwrap();
+    // Nobody plays, and the window moves on.
+    deck.writer.append(rest).unwrap();
+    deck.writer.commit(None).unwrap();
+    let heard = play(&mut reader, usize::MAX);
+    assert_eq!(deck.decoding.laps(), 1);
+    let tail = &heard[heard.len() - 2 * 48_000 * CHANNELS..];
+    assert!(samples.ends_with(tail), "the end of it is whole");
+    assert!(heard.len() < samples.len());
+    deck.decoding.join();
+}
+
+#[test]
+fn what_is_no_audio_is_said_to_be_none() {
+    let mut deck = Deck::new(1 << 20, options());
+    deck.connect("text/html", b"<!doctype html><title>Log in to our Wi-Fi</title>");
+    deck.writer.commit(None).unwrap();
+    let error = deck.ended.recv().unwrap().unwrap_err().to_string();
+    assert!(error.starts_with("this is no audio that can be decoded (text/html): "), "{error}");
+    assert!(deck.opened.try_recv().is_err());
+}
+
+#[test]
+fn noise_in_the_middle_is_skipped_and_counted() {
+    let (mut bytes, samples) = connection(0, 3 * 48_000 / BLOCK_FRAMES);
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 700].fill(0x55);
+    let mut deck = Deck::new(1 << 20, options());
+    deck.connect("audio/flac", &bytes);
+    deck.writer.commit(None).unwrap();
+    let (mut reader, _) = deck.opened.recv().unwrap();
+    let heard = play(&mut reader, usize::MAX);
+    assert!(heard.len() < samples.len() && heard.len() > samples.len() * 8 / 10, "{}", heard.len());
+    assert!(samples.ends_with(&heard[heard.len() - 48_000..]));
+    assert!(deck.decoding.broken() > 0);
+}
+
+#[test]
+fn cancelling_ends_a_decoder_that_waits() {
+    let mut deck = Deck::new(1 << 16, options());
+    deck.writer.append(&connection(0, BLOCKS).0[..2_000]).unwrap();
+    deck.cancel.cancel();
+    deck.ended.recv().unwrap().unwrap();
+    deck.decoding.join();
+    assert!(matches!(deck.ring.status(), ResourceStatus::Cancelled));
+}
