@@ -47,6 +47,9 @@ const MOST_LATE_SECONDS: f64 = 0.1;
 /// How often an offset is chosen again. Each time the clock has learned where the last one was.
 const MOST_CHOICES: u32 = 8;
 
+/// So many packets in a row that cannot be decoded are none.
+const MOST_FAILED_PACKETS: u32 = 8;
+
 /// A stream of which so much can be skipped without a frame of audio is none.
 const MOST_BARREN_BYTES: u64 = 4 << 20;
 
@@ -61,7 +64,7 @@ const MARGIN_SECONDS: f64 = 1.0;
 #[non_exhaustive]
 pub enum DecodeError {
     /// The format is none that this program was built for.
-    #[error("this is no audio that can be decoded ({content_type}): {reason}")]
+    #[error("this is no audio that can be decoded (it is {content_type}): MP3, AAC, ALAC, Vorbis, FLAC and WAV can")]
     Unsupported {
         /// What it is said to be.
         content_type: String,
@@ -139,6 +142,9 @@ pub struct DecodeOptions {
     /// How far behind the live edge "live" is.
     pub live_lead: Duration,
 }
+
+/// Hears of an offset.
+pub type Moved = Arc<dyn Fn(u64) + Send + Sync>;
 
 /// Where to go.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -221,13 +227,14 @@ impl DecoderState {
 impl Decoding {
     /// Starts to decode from where `cursor` is.
     ///
-    /// `opened` is called once, when the format is known, with the end from which frames are played. `ended` is called
+    /// `moved` is told where the reading goes on, each time that it does not go on where it was. `opened` is called once, when the format is known, with the end from which frames are played. `ended` is called
     /// when it is over.
     ///
     /// # Errors
     /// [`DecodeError::Thread`].
     pub fn start<D: DriverIo>(
         mut cursor: Cursor<D>,
+        moved: Moved,
         options: DecodeOptions,
         timeline: Arc<Timeline>,
         cancel: CancelToken,
@@ -242,6 +249,7 @@ impl Decoding {
         let mut decoder = Decoder {
             options,
             reader: cursor.reader().clone(),
+            moved,
             timeline,
             shared: shared.clone(),
             sink,
@@ -350,6 +358,8 @@ struct Decoder<D: DriverIo> {
     options: DecodeOptions,
     /// To look at what is there; what is decoded is read by the cursor.
     reader: Reader<D>,
+    /// Hears where the reading goes on each time that it does not go on where it was.
+    moved: Moved,
     timeline: Arc<Timeline>,
     shared: Arc<Shared>,
     sink: Sink,
@@ -480,6 +490,7 @@ impl<D: DriverIo> Decoder<D> {
             front: opening.front.clone(),
             taken: 0,
             progress: progress.clone(),
+            moved: self.moved.clone(),
             // Only what has an index is sought in: a probe that looked for the end would stall.
             seekable_len: file_len.filter(|_| opening.container == Some(Container::Mp4)),
         };
@@ -506,6 +517,7 @@ impl<D: DriverIo> Decoder<D> {
         if let Some(title) = demuxer.title() {
             self.timeline.titled(opening.head.unwrap_or(opening.start), title);
         }
+        let mut failed = 0;
         let stop = loop {
             let packet = match demuxer.next_packet() {
                 Ok(Some(packet)) => packet,
@@ -533,8 +545,14 @@ impl<D: DriverIo> Decoder<D> {
             let Ok((format, samples)) = demuxer.decode(&packet) else {
                 // A packet that cannot be decoded is a moment of noise on the line, and no reason to stop.
                 self.shared.broken.fetch_add(1, Relaxed);
+                failed += 1;
+                if failed > MOST_FAILED_PACKETS {
+                    break Some(Stop::Silent);
+                }
                 continue;
             };
+            failed = 0;
+            progress.good();
             if samples.is_empty() {
                 continue;
             }
@@ -569,7 +587,12 @@ impl<D: DriverIo> Decoder<D> {
             clock.seconds += frames as f64 / rate_hz;
         };
         drop(demuxer);
-        let here = Place { offset: progress.read_to(), seconds: clock.seconds, from: None, choices: 0 };
+        let offset = match stop {
+            // Something else began where the last good packet ended.
+            Some(Stop::Silent) | None if progress.good_to() > opening.start => progress.good_to(),
+            _ => progress.read_to(),
+        };
+        let here = Place { offset, seconds: clock.seconds, from: None, choices: 0 };
         match stop {
             Some(stop) => Ok(self.end_of(stop, here)),
             // Symphonia has had enough, and neither the stream nor anybody else: there is something else now.
@@ -604,6 +627,7 @@ impl<D: DriverIo> Decoder<D> {
                 };
             }
         }
+        (self.moved)(start);
         match cursor.seek_to(start) {
             Ok(_) => Ok(Opening { start, front, container, head: head.map(|(start, _)| start) }),
             // The only error that there is.
@@ -664,6 +688,7 @@ impl<D: DriverIo> Decoder<D> {
             (_, Some(Stop::Failed(reason))) if opening.start == here.offset => Ok(End::Failed(reason)),
             // What was known of it is so no longer.
             (OpenError::Symphonia(_), _) if opening.container.is_some() => self.lost(here),
+            (OpenError::Symphonia(_), _) if self.sink.has_played() => self.lost(here),
             (reason, _) => Err(self.unsupported(reason, opening.start)),
         }
     }
@@ -684,7 +709,7 @@ impl<D: DriverIo> Decoder<D> {
             OpenError::Codec(codec) => DecodeError::Codec { codec },
             OpenError::Symphonia(reason) => {
                 let connection = self.timeline.connection_at(offset).unwrap_or_default();
-                let content_type = connection.content_type.unwrap_or_else(|| "of no stated type".to_owned());
+                let content_type = connection.content_type.unwrap_or_else(|| "not said of what type".to_owned());
                 DecodeError::Unsupported { content_type, reason }
             }
         }

@@ -148,7 +148,8 @@ impl Media {
                 let ring = Resource::open(cancel.clone(), RingOptions::new(capacity)).map_err(failed)?;
                 let cursor = ring.cursor(OnLap::Error);
                 let writer = ring.writer().map_err(failed)?;
-                let decoding = Decoding::start(cursor, options, timeline.clone(), cancel, opened, decoded)?;
+                let decoding =
+                    Decoding::start(cursor, Arc::new(|_| {}), options, timeline.clone(), cancel, opened, decoded)?;
                 let ended = |result: Result<(), SourceError>| received(result.map_err(Into::into));
                 let source = Source::listen(tuned, writer, timeline, decoding.state(), ended)?;
                 Ok((Self::Live { source, reader: ring.reader() }, decoding))
@@ -159,14 +160,22 @@ impl Media {
                 timeline.connected(0, Connection { station_name: name, content_type: None });
                 let download = Download::start(&url, connections, PATIENCE, cancel.clone(), ended)?;
                 let cursor = download.reader().into_cursor(OnLap::Error);
-                let decoding = Decoding::start(cursor, options, timeline, cancel, opened, decoded)?;
+                let moved = Arc::new(download.follows());
+                let decoding = Decoding::start(cursor, moved, options, timeline, cancel, opened, decoded)?;
                 Ok((Self::Remote { reader: download.reader(), download }, decoding))
             }
             Programme::Local { path } => {
                 let (resource, name) = open_local(path, cancel.clone())?;
                 timeline.connected(0, Connection { station_name: name, content_type: None });
-                let decoding =
-                    Decoding::start(resource.cursor(OnLap::Error), options, timeline, cancel, opened, decoded)?;
+                let decoding = Decoding::start(
+                    resource.cursor(OnLap::Error),
+                    Arc::new(|_| {}),
+                    options,
+                    timeline,
+                    cancel,
+                    opened,
+                    decoded,
+                )?;
                 received(Ok(()));
                 Ok((Self::Local { reader: resource.reader() }, decoding))
             }
@@ -234,15 +243,6 @@ impl Media {
             Self::Live { source, .. } => source.reconnects(),
             Self::Remote { download, .. } => download.retries(),
             Self::Local { .. } => 0,
-        }
-    }
-
-    /// The listener goes to `offset`: what is not here comes first from now on.
-    pub fn go_to(&self, offset: u64) {
-        if let Self::Remote { download, reader } = self
-            && !reader.contains_range(offset..(offset + 1).min(download.len()))
-        {
-            download.refocus();
         }
     }
 

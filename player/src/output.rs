@@ -510,9 +510,12 @@ impl Session {
     fn wait_for(&mut self, frames: usize) -> usize {
         loop {
             match self.callback.reader.wait_timeout(frames, LOOK_UP) {
-                Ok(there) if there >= frames || self.is_stopped() => return there,
+                Ok(there) if there >= frames || self.is_stopped() => {
+                    self.transport.set_buffering(false);
+                    return there;
+                }
                 Ok(there) if self.callback.reader.status() != roundelay::ResourceStatus::Active => return there,
-                Ok(_) => {}
+                Ok(_) => self.transport.set_buffering(true),
                 Err(_) => return 0,
             }
         }

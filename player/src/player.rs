@@ -501,9 +501,6 @@ impl Chain {
         self.transport.note_seek();
         let epoch = self.decoding.seek(target);
         self.seek = Some((epoch, seconds));
-        if let Some(offset) = self.timeline.offset_at(seconds) {
-            self.media.go_to(offset);
-        }
     }
 
     fn say(&mut self, notice: impl Into<String>) {

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use crate::playlist::{Base, Entry, Kind, MOST_BYTES, MOST_NESTED, Playlist, PlaylistError};
 use crate::source::{SourceError, Tuned};
+use crate::text::without_code;
 
 /// Something to play.
 #[derive(Debug)]
@@ -46,7 +47,7 @@ pub enum ProgrammeError {
         address: String,
     },
     /// The file here cannot be read.
-    #[error("cannot open {}: {reason}", .path.display())]
+    #[error("cannot open {}: {}", .path.display(), without_code(.reason))]
     File {
         /// Its path.
         path: PathBuf,

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use roundelay::{RingDriver, StorageError, Writer};
 use thiserror::Error;
-use ureq::http::{Response, Uri};
+use ureq::http::{Response, StatusCode, Uri};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{Connector, DefaultConnector};
@@ -44,7 +44,7 @@ const BUFFER_BYTES: usize = 64 << 10;
 #[non_exhaustive]
 pub enum SourceError {
     /// The very first connection failed: a wrong address more likely than a passing fault.
-    #[error("cannot listen to {url}: {reason}")]
+    #[error("cannot listen to {url}: {}", words(.reason))]
     Connect {
         /// What was to be listened to.
         url: String,
@@ -235,6 +235,20 @@ fn is_loopback(url: &str) -> bool {
 
 fn connect(agent: &Agent, url: &str) -> Result<Response<Body>, ureq::Error> {
     agent.get(url).header("Icy-MetaData", "1").call()
+}
+
+/// Why there is no connection, for people.
+fn words(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::StatusCode(code) => {
+            let reason = StatusCode::from_u16(*code).ok().and_then(|status| status.canonical_reason());
+            format!("the server answers {code} {}", reason.unwrap_or("and does not say why"))
+        }
+        ureq::Error::Io(error) => text::without_code(error),
+        ureq::Error::HostNotFound => "there is no such host".to_owned(),
+        ureq::Error::Timeout(_) => "it does not answer".to_owned(),
+        error => error.to_string(),
+    }
 }
 
 /// The media type of what is for people to read, not to hear.

@@ -11,3 +11,9 @@ pub(crate) fn printable(text: &str) -> String {
     let kept: String = text.chars().filter(|&c| !c.is_control() && !is_bidi_control(c)).collect();
     kept.trim().to_owned()
 }
+
+/// The system's words without Rust's "(os error 1)".
+pub(crate) fn without_code(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
+}

@@ -144,11 +144,16 @@ impl<'a> Demuxer<'a> {
 
     /// The samples of a packet, interleaved.
     pub(super) fn decode(&mut self, packet: &Packet) -> Result<(Format, &[f32]), SymphoniaError> {
-        let bits = self.decoder.codec_params().bits_per_sample;
-        let decoded = self.decoder.decode(&packet.packet)?;
-        let spec = decoded.spec();
-        let format = Format { rate_hz: spec.rate(), channels: spec.channels().count(), bits };
-        decoded.copy_to_vec_interleaved::<f32>(&mut self.samples);
+        let format = match decode_with(&mut *self.decoder, packet, &mut self.samples) {
+            Ok(format) => format,
+            Err(error) => {
+                // A decoder takes packets only as the first one was, and a station may go over to another rate.
+                let (mut fresh, ..) = decoder_for(&*self.format).map_err(|_| error)?;
+                let format = decode_with(&mut *fresh, packet, &mut self.samples)?;
+                self.decoder = fresh;
+                format
+            }
+        };
         Ok((format, &self.samples))
     }
 
@@ -177,6 +182,18 @@ impl<'a> Demuxer<'a> {
             (artist, title) => title.or(artist),
         }
     }
+}
+
+fn decode_with(
+    decoder: &mut dyn AudioDecoder,
+    packet: &Packet,
+    samples: &mut Vec<f32>,
+) -> Result<Format, SymphoniaError> {
+    let bits = decoder.codec_params().bits_per_sample;
+    let decoded = decoder.decode(&packet.packet)?;
+    let spec = decoded.spec();
+    decoded.copy_to_vec_interleaved::<f32>(samples);
+    Ok(Format { rate_hz: spec.rate(), channels: spec.channels().count(), bits })
 }
 
 type Opened = (Box<dyn AudioDecoder>, u32, Option<TimeBase>, &'static str);

@@ -9,7 +9,7 @@ use roundelay::{Cursor, DriverIo, Reader, ResourceStatus, StorageError, WaitOutc
 use symphonia::core::io::MediaSource;
 
 use super::format::{Container, Packet};
-use super::{Shared, lock};
+use super::{Moved, Shared, lock};
 use crate::timeline::Timeline;
 
 /// Symphonia reads ahead, by up to 32 KiB at a time if it gets them: two seconds of a 128 kbit/s stream, in which a
@@ -23,8 +23,10 @@ const FRAMES_READ_AHEAD_BYTES: u64 = 128;
 /// Less than this is no frame: a header that is longer than most, or the end of a tag.
 const LEAST_SKIPPED_BYTES: u64 = 64;
 
-/// In so many bytes without a packet there is something else than was there before.
+/// In so many bytes without a packet there is something else than was there before: blocks of FLAC and pages of Ogg may
+/// be long, and frames of MPEG and AAC are not.
 const MOST_SILENT_BYTES: u64 = 256 << 10;
+const MOST_SILENT_FRAMES_BYTES: u64 = 16 << 10;
 
 /// Why there are no more bytes.
 #[derive(Clone, Debug)]
@@ -51,6 +53,8 @@ pub(super) struct Progress {
     read_to: AtomicU64,
     /// Up to where there were bytes when the last packet came.
     packet_at: AtomicU64,
+    /// Up to where there were bytes when the last packet came that could be decoded.
+    good_to: AtomicU64,
     /// In so many bytes there has to be a packet.
     most_silent: AtomicU64,
     settled: AtomicBool,
@@ -68,11 +72,12 @@ impl Progress {
     pub(super) fn new(start: u64, container: Option<Container>) -> Self {
         let most_silent = match container {
             None | Some(Container::Unknown | Container::Mp4) => u64::MAX,
-            Some(_) => MOST_SILENT_BYTES,
+            Some(container) => most_silent(container),
         };
         Self {
             read_to: start.into(),
             packet_at: start.into(),
+            good_to: start.into(),
             most_silent: most_silent.into(),
             settled: false.into(),
             piece: READ_AHEAD_BYTES.into(),
@@ -92,13 +97,24 @@ impl Progress {
         if matches!(container, Container::Mpeg | Container::Adts) {
             self.piece.store(FRAMES_READ_AHEAD_BYTES, Relaxed);
         }
+        self.most_silent.store(most_silent(container), Relaxed);
+        self.packet_at.store(self.read_to(), Relaxed);
+    }
+
+    /// The end of the last packet that could be decoded, as near as can be told; the start before.
+    pub(super) fn good_to(&self) -> u64 {
+        self.good_to.load(Relaxed)
+    }
+
+    /// A packet was decoded.
+    pub(super) fn good(&self) {
+        self.good_to.store(self.read_to(), Relaxed);
     }
 
     /// A packet came. Whether something was passed over since the one before that was none, as far as can be told.
     pub(super) fn packet(&self, packet: &Packet) -> bool {
         let read_to = self.read_to();
         self.packet_at.store(read_to, Relaxed);
-        self.most_silent.store(MOST_SILENT_BYTES, Relaxed);
         if self.piece.load(Relaxed) != FRAMES_READ_AHEAD_BYTES {
             return false;
         }
@@ -127,6 +143,14 @@ impl Progress {
     }
 }
 
+fn most_silent(container: Container) -> u64 {
+    match container {
+        Container::Mpeg | Container::Adts => MOST_SILENT_FRAMES_BYTES,
+        Container::Mp4 => u64::MAX,
+        _ => MOST_SILENT_BYTES,
+    }
+}
+
 /// What Symphonia reads from.
 pub(super) struct StreamReader<'a, D: DriverIo> {
     pub(super) cursor: &'a mut Cursor<D>,
@@ -139,6 +163,8 @@ pub(super) struct StreamReader<'a, D: DriverIo> {
     /// How much of that was taken.
     pub(super) taken: usize,
     pub(super) progress: Arc<Progress>,
+    /// Hears where the reading goes.
+    pub(super) moved: Moved,
     /// The length of what may be sought in.
     pub(super) seekable_len: Option<u64>,
 }
@@ -190,6 +216,7 @@ impl<D: DriverIo> Seek for StreamReader<'_, D> {
             return Err(io::Error::new(io::ErrorKind::Unsupported, "a stream goes only one way"));
         }
         let position = self.cursor.seek(to)?;
+        (self.moved)(position);
         self.progress.read_to.store(position, Relaxed);
         self.progress.packet_at.store(position, Relaxed);
         Ok(position)

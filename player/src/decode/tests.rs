@@ -58,6 +58,7 @@ impl Deck {
         let ((open, opened), (end, ended)) = (mpsc::channel(), mpsc::channel());
         let decoding = Decoding::start(
             ring.cursor(OnLap::Error),
+            Arc::new(|_| {}),
             options,
             timeline.clone(),
             cancel.clone(),
@@ -165,7 +166,7 @@ fn what_is_no_audio_is_said_to_be_none() {
     deck.connect("text/html", b"<!doctype html><title>Log in to our Wi-Fi</title>");
     deck.writer.commit(None).unwrap();
     let error = deck.ended.recv().unwrap().unwrap_err().to_string();
-    assert!(error.starts_with("this is no audio that can be decoded (text/html): "), "{error}");
+    assert!(error.starts_with("this is no audio that can be decoded (it is text/html): "), "{error}");
     assert!(deck.opened.try_recv().is_err());
 }
 

@@ -103,9 +103,15 @@ impl Download {
         self.len == 0
     }
 
-    /// Readers look elsewhere from now on: what they wait for comes first, and what is on its way is broken off.
-    pub fn refocus(&self) {
-        self.focus.change();
+    /// Is to be told where a reader goes on, each time that it does not go on where it was. What is not here of that comes
+    /// first then, and what is on its way is broken off.
+    pub fn follows(&self) -> impl Fn(u64) + Send + Sync + 'static {
+        let (focus, reader, len) = (self.focus.clone(), self.reader(), self.len);
+        move |offset| {
+            if offset < len && !reader.contains_range(offset..offset + 1) {
+                focus.change();
+            }
+        }
     }
 
     /// Bytes that came.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
@@ -21,7 +21,7 @@ use super::{OutputError, Session};
 use libjack::{ActiveClient, Client, Process};
 
 /// The callback wakes nobody, so its thread's flags are looked at this often.
-const WATCH: Duration = Duration::from_millis(250);
+const WATCH: Duration = Duration::from_millis(500);
 
 /// So long a server has to let a client go.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -131,9 +131,11 @@ impl Device for Jack {
         let rate_hz = session.format.rate_hz;
         let mut scheduling = Scheduling::Unknown { why: "the JACK server never called" };
         loop {
-            let why = match client.activate(Player { session, ended: ended.clone() }) {
+            let connected = Arc::<AtomicBool>::default();
+            let player = Player { session, connected: connected.clone(), ended: ended.clone() };
+            let why = match client.activate(player) {
                 Ok(active) => {
-                    let why = watch(&active, device.as_deref(), &counters, &is_over, &mut scheduling);
+                    let why = watch(&active, device.as_deref(), &counters, &connected, &is_over, &mut scheduling);
                     if is_over() {
                         leave(active);
                         return Ok(scheduling);
@@ -165,17 +167,22 @@ fn watch(
     active: &ActiveClient<Player>,
     device: Option<&str>,
     counters: &Counters,
+    heard: &AtomicBool,
     is_over: &impl Fn() -> bool,
     scheduling: &mut Scheduling,
 ) -> String {
     let client = active.client();
     let rate_hz = client.rate_hz();
     let mut connected = false;
+    let began = Instant::now();
     loop {
         // A server that has only just come back may have its ports a moment later.
         if !connected {
             let targets = targets(client, device).unwrap_or_default();
             connected = !targets.is_empty() && active.connect(&targets).is_ok();
+            // Relaxed: a flag that goes with no other memory. Some servers have no ports to play to, and somebody else
+            // connects ours, or nobody.
+            heard.store(connected || began.elapsed() > PATIENCE, Relaxed);
         }
         if !is_over() {
             thread::park_timeout(WATCH);
@@ -234,6 +241,8 @@ fn wait_for_server(
 /// What is called.
 struct Player {
     session: Session,
+    /// Before that nobody hears what is played.
+    connected: Arc<AtomicBool>,
     ended: Arc<AtomicBool>,
 }
 
@@ -242,6 +251,13 @@ impl Process for Player {
     /// Wait-free. Never allocates, frees or locks.
     fn process(&mut self, mut channels: [&mut [f32]; CHANNELS]) {
         self.session.period_frames = channels[0].len();
+        // Relaxed: see `watch`.
+        if !self.connected.load(Relaxed) {
+            for channel in &mut channels {
+                channel.fill(0.0);
+            }
+            return;
+        }
         let frames = self.session.frames_due();
         for channel in &mut channels {
             channel[frames..].fill(0.0);

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use crate::text::without_code;
+
 /// Below JACK's server (70) and above nearly everything else.
 const FIFO_PRIORITY: i32 = 65;
 
@@ -65,12 +67,6 @@ fn set_fifo(priority: i32) -> io::Result<()> {
 #[cfg(not(target_os = "linux"))]
 fn set_fifo(_priority: i32) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "not supported on this system"))
-}
-
-/// The system's words without Rust's "(os error 1)".
-fn without_code(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or(&text).to_owned()
 }
 
 /// Touches the stack that the callback will use, so that it takes no page fault later.

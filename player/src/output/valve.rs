@@ -99,6 +99,11 @@ impl Transport {
         Some(self.first_sound.load(Relaxed)).filter(|&nanos| nanos > 0).map(Duration::from_nanos)
     }
 
+    /// Audio is being collected, or no longer.
+    pub(super) fn set_buffering(&self, buffering: bool) {
+        self.buffering.store(buffering, Relaxed);
+    }
+
     pub(super) fn note_sound(&self) {
         if self.first_sound.load(Relaxed) == 0 {
             let nanos = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
@@ -176,7 +181,7 @@ impl Valve {
             self.has_begun = true;
             self.seeks = self.transport.seeks();
         }
-        self.transport.buffering.store(!self.collected, Relaxed);
+        self.transport.set_buffering(!self.collected);
         match (self.collected, self.paused, was_paused) {
             (false, ..) => {
                 if self.has_begun && self.seeks == self.transport.seeks() {

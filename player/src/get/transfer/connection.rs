@@ -21,6 +21,9 @@ const IDLE: Duration = Duration::from_millis(200);
 
 const BUFFER_BYTES: usize = 64 << 10;
 
+/// What a line that is not known yet is taken to bring, in bytes a second.
+const FIRST_RATE: f64 = 32e3;
+
 /// One of the connections of a download.
 pub(super) struct Connection {
     client: Client,
@@ -69,7 +72,9 @@ impl Connection {
                 }
             }
             let seconds = began.elapsed().as_secs_f64().max(1e-3);
-            rate = Some((claim.position() - from) as f64 / seconds);
+            let now = (claim.position() - from) as f64 / seconds;
+            // Believed by and by.
+            rate = Some(rate.map_or(0.0, |before: f64| now.min(2.0 * before.max(FIRST_RATE))));
         }
     }
 

@@ -9,8 +9,10 @@ use super::connection::{MAX_PART_BYTES, MIN_PART_BYTES};
 /// For a reader, what a connection fetches at once is no more than what comes in so long.
 const PART_SECONDS: f64 = 2.0;
 
-/// And no less than this, which is worth the question.
+/// And no less than this, which is worth the question, nor more: a server's burst at the beginning says little of what
+/// follows, and what is heard next must not wait for what is heard much later.
 const MIN_READ_PART_BYTES: u64 = 64 << 10;
+const MAX_READ_PART_BYTES: u64 = 512 << 10;
 
 /// Where the reader looks: a number that changes each time that it looks elsewhere. Orders nothing else: `Relaxed`.
 #[derive(Debug, Default)]
@@ -50,6 +52,6 @@ impl Focus {
         }
         // Parts come in the order in which they are heard, and the first of them is heard soon.
         let soon = rate.map_or(0, |rate| (rate * PART_SECONDS) as u64);
-        soon.clamp(MIN_READ_PART_BYTES, MAX_PART_BYTES)
+        soon.clamp(MIN_READ_PART_BYTES, MAX_READ_PART_BYTES)
     }
 }
