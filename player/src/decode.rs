@@ -387,7 +387,10 @@ impl<D: DriverIo> Decoder<D> {
             match end {
                 End::Asked if self.sink.is_gone() => return Ok(()),
                 End::Asked => {}
-                End::GoOn(place) => self.place = place,
+                End::GoOn(place) => {
+                    self.sink.disturb_clock();
+                    self.place = place;
+                }
                 End::Cancelled => return Ok(()),
                 End::Complete | End::Failed(_) => {
                     // A seek may come in between.

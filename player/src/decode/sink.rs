@@ -17,8 +17,11 @@ use crate::timeline::{Moment, Timeline};
 /// What is kept behind the playhead for the level meter.
 const HISTORY_FRAMES: usize = 8_192;
 
-/// Frames are handed on in blocks of so much: each is one sleep of the decoder.
-const BLOCK: Duration = Duration::from_millis(500);
+/// With enough at hand, frames are handed on in blocks of so much: each is one sleep of the decoder.
+const BLOCK: Duration = Duration::from_millis(1_000);
+
+/// Before that, so that something is heard soon.
+const FIRST_BLOCK: Duration = Duration::from_millis(250);
 
 /// Nothing is lost by waiting for a while with so much at hand.
 const WELL_AHEAD: Duration = Duration::from_millis(1_200);
@@ -77,12 +80,18 @@ impl Sink {
         if epoch != ring.epoch {
             ring.epoch = epoch;
             ring.begun = false;
+            self.shared.well_ahead.store(false, Relaxed);
             ring.block.clear();
             if let Some((_, converter)) = &mut ring.converter {
                 converter.reset();
             }
             self.drift.restart();
         }
+    }
+
+    /// What is ahead will be another amount from now on.
+    pub(super) fn disturb_clock(&mut self) {
+        self.drift.restart();
     }
 
     /// Whether any frames went to the output.
@@ -131,7 +140,8 @@ impl Sink {
         }
         let near_edge = lead.is_some_and(|lead| lead < NEAR_EDGE_SECONDS);
         let frames = ring.block.len() / ring.layout.channels;
-        let whole = BLOCK.as_secs_f64() * f64::from(ring.layout.rate_hz);
+        let block = if self.shared.well_ahead.load(Relaxed) { BLOCK } else { FIRST_BLOCK };
+        let whole = block.as_secs_f64() * f64::from(ring.layout.rate_hz);
         if frames > 0 && (near_edge || frames as f64 >= whole) {
             self.follow_clock(lead);
             return Ok(self.flush());
