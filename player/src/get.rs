@@ -16,6 +16,9 @@
 mod client;
 mod error;
 mod fields;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod halt;
 mod hangup;
 mod progress;
