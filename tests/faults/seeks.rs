@@ -7,7 +7,7 @@ use roundelay::{
 };
 use std::{
     io::{BufRead, Seek, SeekFrom},
-    sync::atomic::{AtomicBool, Ordering::SeqCst},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     thread,
     time::{Duration, Instant},
 };
@@ -129,7 +129,8 @@ fn frames_of_the_last_of_a_thousand_seeks_a_second_are_heard() {
         let options = PcmOptions { channels: 1, capacity_frames: 4_800, history_frames: 4_800, ..Default::default() };
         let (mut writer, mut reader) = pcm::open::<i32>(options).unwrap();
         let (control, mut tap) = (reader.control(), reader.tap());
-        let place = std::sync::atomic::AtomicU64::new(0);
+        // Where to go, said before a seek is called; and the last seek whose call has returned.
+        let (place, sought) = (AtomicU64::new(0), AtomicU64::new(0));
         thread::scope(|scope| {
             // A frame says which place it was decoded at.
             let decoding = scope.spawn(|| {
@@ -150,14 +151,15 @@ fn frames_of_the_last_of_a_thousand_seeks_a_second_are_heard() {
                 }
             });
             let playing = scope.spawn(|| {
-                let mut newest = 0;
-                while newest < SEEKS as i32 {
+                let (mut newest, mut heard) = (0, 0);
+                while heard < SEEKS as i32 {
                     let mut out = [-1; 64];
+                    newest = newest.max(sought.load(SeqCst) as i32);
                     let fill = reader.fill(&mut out);
                     assert!(out[fill.frames..].iter().all(|&sample| sample == 0), "noise in place of silence");
                     for &place in &out[..fill.frames] {
-                        assert!(place >= newest, "{place} was heard after {newest}");
-                        newest = place;
+                        assert!(place >= newest, "{place} was heard after {newest} was sought or heard");
+                        (newest, heard) = (place, place);
                     }
                     thread::sleep(Duration::from_micros(300));
                 }
@@ -167,6 +169,7 @@ fn frames_of_the_last_of_a_thousand_seeks_a_second_are_heard() {
             a_thousand_a_second(|i| {
                 place.store(i + 1, SeqCst);
                 control.seek();
+                sought.store(i + 1, SeqCst);
                 tap.latest(&mut shown);
             });
             playing.join().unwrap();
