@@ -17,6 +17,9 @@ mod background;
 mod client;
 mod error;
 mod fields;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod halt;
 mod hangup;
 mod progress;

@@ -45,4 +45,20 @@ pub(super) const MUTANTS: &[Mutant] = &[
         symptom: "deadlock",
         ..Mutant::NONE
     },
+    Mutant {
+        name: "driver/wakes-before-the-bytes",
+        why: "who is woken finds nothing, and sleeps again",
+        edits: &[
+            edit(
+                FILE,
+                &["fn write_foreign"],
+                "self.check_written(self.driver.write_at(«offset», data, false))?; let after",
+                "{ self.waits.notify(offset..end); offset }",
+            ),
+            edit(FILE, &["fn publish_foreign"], "self.waits.notify(written);", ""),
+        ],
+        caught_by: &["driver::a_wait_is_woken"],
+        symptom: "deadlock",
+        ..Mutant::NONE
+    },
 ];
