@@ -5,7 +5,7 @@
 //! `benches/plots/wake.svg`. `-- --seconds N` says for how long each contender is measured, `-- idle` picks a condition,
 //! `-- --test` only checks the answers.
 //!
-//! Two threads at a time. A wait only counts if the sleeper had said at least a millisecond before that it was about to
+//! Two threads at a time, on a processor each. A wait only counts if the sleeper had said at least a millisecond before that it was about to
 //! wait, and then went to sleep, by the system's count.
 
 #[cfg(target_os = "linux")]

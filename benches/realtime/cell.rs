@@ -5,7 +5,7 @@ use super::{
     report::{
         latencies::{Latencies, SUMMARY},
         machine::Stolen,
-        table::Table,
+        table::{Table, spread},
     },
     session::Session,
 };
@@ -148,4 +148,29 @@ pub fn table<'a>(condition: Condition, cells: impl Iterator<Item = &'a Cell>) ->
 fn percent(cell: &Cell) -> f64 {
     let read = cell.read.count() * cell.period_frames as u64;
     100.0 * cell.skipped as f64 / (cell.skipped + read).max(1) as f64
+}
+
+/// The rivals' times in the read over ours: the middle of all periods, and the range. Above 1, we are faster.
+pub fn ratios(cells: &[Cell]) -> Table {
+    let mut table = Table::new(["read: rival over ours", "p50", "p99", "p99.9"]);
+    for condition in Condition::ALL {
+        for rival in &Contender::ALL[1..] {
+            let of = |contender| cells.iter().filter(move |c| c.condition == condition && c.contender == contender);
+            let pairs: Vec<_> = of(*rival)
+                .filter_map(|rival| {
+                    Some((rival, of(Contender::Roundelay).find(|c| c.period_frames == rival.period_frames)?))
+                })
+                .collect();
+            if pairs.is_empty() {
+                continue;
+            }
+            let mut row = vec![format!("{:<6} {}", condition.name(), rival.name())];
+            row.extend((0..3).map(|i| {
+                let nanos = |cell: &Cell| cell.read.summary()[i].0 as f64;
+                spread(pairs.iter().map(|(rival, ours)| nanos(rival) / nanos(ours)))
+            }));
+            table.row(row);
+        }
+    }
+    table
 }

@@ -27,7 +27,7 @@ pub fn draw(cells: &[Cell], what: &str) -> Svg {
     svg.text(20.0, 32.0, "head", Anchor::Start, "A real-time audio callback and what it reads from");
     svg.text(20.0, 52.0, "small faint", Anchor::Start, format!("Stereo f32 at 48 kHz. {what}"));
     svg.legend(20.0, 80.0, &Contender::ALL.map(Contender::name));
-    svg.strip_key(835.0, 30.0);
+    svg.strip_key(835.0, 76.0);
     let note = "Broken line: the period. All to its left is in time. A strip that goes on to the right is a stall: the contender's, or the machine's.";
     svg.text(20.0, 104.0, "small faint", Anchor::Start, note);
     for (i, &condition) in shown.iter().enumerate() {
@@ -47,7 +47,9 @@ fn panel(svg: &mut Svg, y: f64, condition: Condition, cells: &[&Cell]) {
             svg.text(x, bottom + 13.0, "tiny faint", Anchor::Middle, label(nanos));
         }
     }
-    svg.text(WIDTH - 16.0, y + 34.0, "small faint", Anchor::End, "missed · underruns");
+    let jack = condition == Condition::Jack;
+    let counted = if jack { "xruns · underruns" } else { "missed · underruns" };
+    svg.text(WIDTH - 16.0, y + 34.0, "small faint", Anchor::End, counted);
     for (group, period_frames) in PERIODS.into_iter().enumerate() {
         let first = top + GAP / 2.0 + group as f64 * (4.0 * STRIP + GAP);
         svg.text(82.0, first + 2.0 * STRIP + 4.0, "small", Anchor::End, format!("{period_frames} frames"));
@@ -61,8 +63,10 @@ fn panel(svg: &mut Svg, y: f64, condition: Condition, cells: &[&Cell]) {
             let y = first + (series as f64 + 0.5) * STRIP;
             svg.strip(&READ, y, series, &cell.read);
             svg.strip(&LATE, y, series, &cell.late);
-            if cell.missed + cell.underruns > 0 {
-                let count = format!("{} · {} of {}", cell.missed, cell.underruns, cell.read.count());
+            // What JACK's server counts, it counts better than its client.
+            let missed = if jack { cell.xruns } else { cell.missed };
+            if missed + cell.underruns > 0 {
+                let count = format!("{missed} · {} of {}", cell.underruns, cell.read.count());
                 svg.text(WIDTH - 16.0, y + 3.0, "micro", Anchor::End, count);
             }
         }

@@ -27,8 +27,8 @@ impl Arguments {
                 "--bench" => is_bench = true,
                 "--test" => parsed.check = true,
                 "--seconds" => {
-                    let seconds = value().parse().ok().filter(|s| (0.001..=86_400.0).contains(s));
-                    parsed.seconds = Some(seconds.unwrap_or_else(|| usage(name, "a number")));
+                    let value = value().parse().ok().filter(|value| (0.001..=86_400.0).contains(value));
+                    parsed.seconds = Some(value.unwrap_or_else(|| usage(name, seconds)));
                 }
                 "--svg" => parsed.svg = Some(value().into()),
                 filter if !filter.starts_with('-') => parsed.filters.push(argument),

@@ -35,10 +35,6 @@ impl Latencies {
     pub fn summary(&self) -> [Nanos; 4] {
         [self.percentile(50.0), self.percentile(99.0), self.percentile(99.9), self.max()]
     }
-
-    pub fn mean(&self) -> Nanos {
-        Nanos(self.0.mean() as u64)
-    }
 }
 
 /// The names of what [`Latencies::summary`] gives.
@@ -52,8 +48,9 @@ impl fmt::Display for Nanos {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (value, unit) = match self.0 {
             nanos if nanos < 1_000 => (nanos as f64, "ns"),
-            nanos if nanos < 1_000_000 => (nanos as f64 / 1e3, "µs"),
-            nanos if nanos < 1_000_000_000 => (nanos as f64 / 1e6, "ms"),
+            // What would be rounded to a thousand is one of the next.
+            nanos if nanos < 999_500 => (nanos as f64 / 1e3, "µs"),
+            nanos if nanos < 999_500_000 => (nanos as f64 / 1e6, "ms"),
             nanos => (nanos as f64 / 1e9, "s"),
         };
         let digits = match value {

@@ -65,6 +65,18 @@ impl fmt::Display for Stolen {
     }
 }
 
+/// Keeps this thread on one processor: the first of those it may use, or the second, and so on. Does nothing if there are
+/// not as many.
+pub fn stay_on(which: usize) {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+    let Ok(usable) = sched_getaffinity(None) else { return };
+    let Some(mine) = (0..CpuSet::MAX_CPU).filter(|&cpu| usable.is_set(cpu)).nth(which) else { return };
+    let mut only = CpuSet::new();
+    only.set(mine);
+    // If it is refused, the thread is where the scheduler wants it.
+    let _ = sched_setaffinity(None, &only);
+}
+
 /// What a thread has made the system do.
 #[derive(Clone, Copy)]
 pub struct Usage {

@@ -43,3 +43,14 @@ impl fmt::Display for Table {
         Ok(())
     }
 }
+
+/// The middle of some ratios, and the least and the most of them.
+pub fn spread(ratios: impl Iterator<Item = f64>) -> String {
+    let mut ratios: Vec<_> = ratios.collect();
+    ratios.sort_by(f64::total_cmp);
+    let (low, high) = (ratios[0], ratios[ratios.len() - 1]);
+    let middle = (ratios[(ratios.len() - 1) / 2] + ratios[ratios.len() / 2]) / 2.0;
+    let digits = |ratio: f64| if ratio < 9.95 { 2 } else { 0 };
+    let [low, middle, high] = [low, middle, high].map(|ratio| format!("{ratio:.*}", digits(ratio)));
+    format!("{middle} ({low}–{high})")
+}

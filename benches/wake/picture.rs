@@ -39,7 +39,13 @@ pub fn draw(cells: &[Cell], what: &str) -> Svg {
     let height = HEAD + shown.len() as f64 * (PANEL + AROUND);
     let mut svg = Svg::new(WIDTH, height, "Waking a thread that sleeps for bytes");
     svg.text(20.0, 32.0, "head", Anchor::Start, "Waking a thread that sleeps for bytes");
-    svg.text(20.0, 52.0, "small faint", Anchor::Start, format!("Parked for a millisecond at least. {what}"));
+    svg.text(
+        20.0,
+        52.0,
+        "small faint",
+        Anchor::Start,
+        format!("Parked for a millisecond at least, on another core than the publisher. {what}"),
+    );
     svg.legend(20.0, 80.0, &Contender::ALL.map(Contender::name));
     for (i, &condition) in shown.iter().enumerate() {
         panel(&mut svg, HEAD + i as f64 * (PANEL + AROUND), condition, &of(condition).collect::<Vec<_>>());

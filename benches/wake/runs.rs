@@ -128,6 +128,10 @@ pub fn main() {
             println!("\n{}\n\n{}", condition.title(), table(&cells));
         }
     }
+    // A check has too few waits to compare anything.
+    if !arguments.check {
+        println!("\n{}", ratios(&cells));
+    }
     let path = arguments.plot();
     match picture::draw(&cells, &what).write(&path) {
         Ok(()) => println!("drawn: {}", path.display()),
@@ -149,6 +153,22 @@ fn table(cells: &[&Cell]) -> Table {
         row.push(format!("{:.1}", cell.sleeps_for_a_buffer()));
         row.push(cell.stolen.to_string());
         table.row(row);
+    }
+    table
+}
+
+/// The rivals' times from a publication to the sleeper's next instruction over ours. Above 1, we are faster.
+fn ratios(cells: &[Cell]) -> Table {
+    let mut table = Table::new(["wake: rival over ours", "p50", "p99", "p99.9"]);
+    for condition in Condition::ALL {
+        let of = |contender| cells.iter().find(|cell| cell.condition == condition && cell.contender == contender);
+        let Some(ours) = of(Contender::Roundelay) else { continue };
+        for rival in Contender::ALL[1..].iter().filter_map(|&contender| of(contender)) {
+            let mut row = vec![format!("{:<6} {}", condition.name(), rival.contender.name())];
+            let both = rival.latency.summary().into_iter().zip(ours.latency.summary());
+            row.extend(both.take(3).map(|(rival, ours)| format!("{:.2}", rival.0 as f64 / ours.0.max(1) as f64)));
+            table.row(row);
+        }
     }
     table
 }
