@@ -20,7 +20,7 @@ impl Effort {
     pub const FULL: Self =
         Self { rounds: 25, batch: Duration::from_millis(5), wakes: 60, fragments: [10, 1_000, 100_000] };
     pub const QUICK: Self =
-        Self { rounds: 5, batch: Duration::from_millis(1), wakes: 15, fragments: [10, 1_000, 10_000] };
+        Self { rounds: 5, batch: Duration::from_millis(1), wakes: 15, fragments: [10, 1_000, 4_000] };
 }
 
 /// One cell of a table.
