@@ -47,20 +47,46 @@ impl DerefMut for Buffer {
     }
 }
 
-/// Writes the bytes that a stream has from `offset` on. No two neighbours are equal, and no lap repeats the one before.
-pub fn fill(offset: u64, piece: &mut [u8]) {
-    for (at, byte) in (offset..).zip(piece) {
-        *byte = byte_at(at);
+/// The bytes of a stream repeat after so many, of which no size and no capacity is a multiple: no lap repeats the one
+/// before. No two neighbours are equal.
+const PERIOD: usize = 251;
+
+/// The first bytes of a stream.
+static STREAM: [u8; 33 * PERIOD] = {
+    let mut bytes = [0; 33 * PERIOD];
+    let mut at = 0;
+    while at < bytes.len() {
+        bytes[at] = (at % PERIOD) as u8;
+        at += 1;
+    }
+    bytes
+};
+
+/// What a stream has from `offset` on, `len` bytes at most: at least one, and many in most cases.
+fn stream(offset: u64, len: usize) -> &'static [u8] {
+    let phase = (offset % PERIOD as u64) as usize;
+    &STREAM[phase..][..len.min(STREAM.len() - PERIOD)]
+}
+
+/// Writes the bytes that a stream has from `offset` on.
+pub fn fill(mut offset: u64, mut piece: &mut [u8]) {
+    while !piece.is_empty() {
+        let right = stream(offset, piece.len());
+        let (head, tail) = piece.split_at_mut(right.len());
+        head.copy_from_slice(right);
+        (offset, piece) = (offset + right.len() as u64, tail);
     }
 }
 
 /// Panics unless `piece` is what [`fill`] writes.
-pub fn check(offset: u64, piece: &[u8], whose: &str) {
-    for (at, byte) in (offset..).zip(piece) {
-        assert!(*byte == byte_at(at), "{whose}: the byte at {at} is {byte} and not {}", byte_at(at));
+pub fn check(mut offset: u64, mut piece: &[u8], whose: &str) {
+    while !piece.is_empty() {
+        let right = stream(offset, piece.len());
+        let (head, tail) = piece.split_at(right.len());
+        if head != right {
+            let wrong = head.iter().zip(right).position(|(byte, right)| byte != right).expect("they differ");
+            panic!("{whose}: the byte at {} is {} and not {}", offset + wrong as u64, head[wrong], right[wrong]);
+        }
+        (offset, piece) = (offset + right.len() as u64, tail);
     }
-}
-
-fn byte_at(offset: u64) -> u8 {
-    (offset % 251) as u8
 }

@@ -1,182 +1,105 @@
-//! One sender, one receiver.
+//! One sender, one receiver, on one thread and on two.
 
 use crate::{
-    buffer::{Buffer, check, fill},
+    one_thread,
     pipe::{
-        CAPACITY, Memcpy, OurFollower, OurGate, OurPacedFollower, OurSlices, Pipe, Receiver, RtrbChunks, RtrbSlices,
-        Sender,
+        Pipe, array_queue, at_each_size, disruptor, locked,
+        ours::{Followers, Gates, InPlace, PUBLICATIONS},
+        paced::Paced,
+        photon_ring, ringbuf, rtrb, size_name, stream_download,
     },
-    race::{Contender, Races},
-};
-use roundelay::Publication;
-use std::{
-    hint::{black_box, spin_loop},
-    sync::atomic::{
-        AtomicBool,
-        Ordering::{Acquire, Release},
+    race::{
+        Contender,
+        Promise::{self, InPlace as ReadInPlace, Lossless, Lossy},
+        Races,
     },
-    thread,
-    time::{Duration, Instant},
+    two_threads,
 };
-
-/// From a small packet to a large read of a file, in bytes.
-pub const SIZES: [usize; 4] = [64, 512, 4 << 10, 64 << 10];
-
-const PUBLICATIONS: [(&str, Publication); 2] = [("silent", Publication::SILENT), ("notify", Publication::Notify)];
 
 /// Who runs a pipe: one thread or two.
 trait Course {
-    fn contender<P: Pipe + 'static>(&self, name: String, pipe: P, size: usize) -> Contender<'static>;
-}
-
-/// Those that work on every course.
-fn rivals(course: &impl Course, size: usize) -> Vec<Contender<'static>> {
-    vec![
-        course.contender("rtrb, slices".into(), RtrbSlices, size),
-        course.contender("rtrb, chunks".into(), RtrbChunks, size),
-    ]
-}
-
-/// A piece is appended, then read, over and over: what the code costs when nobody else touches its cache lines.
-pub fn one_thread(races: &mut Races) {
-    for size in SIZES {
-        let mut ours = Vec::new();
-        for (how, publication) in PUBLICATIONS {
-            ours.push(Alone.contender(format!("gate, {how}"), OurGate(publication), size));
-            ours.push(Alone.contender(format!("gate in place, {how}"), OurSlices(publication), size));
-            ours.push(Alone.contender(format!("follower, {how}"), OurFollower(publication), size));
-        }
-        let mut rivals = rivals(&Alone, size);
-        rivals.push(limit(size));
-        races.run(&format!("one thread, {size} B"), ours, rivals);
-    }
-}
-
-/// One thread appends as quickly as it can, another reads as quickly as it can.
-pub fn two_threads(races: &mut Races) {
-    for size in SIZES {
-        let mut ours = Vec::new();
-        for (how, publication) in PUBLICATIONS {
-            ours.push(Together.contender(format!("gate, {how}"), OurGate(publication), size));
-            ours.push(Together.contender(format!("gate in place, {how}"), OurSlices(publication), size));
-            ours.push(Together.contender(format!("follower, {how}"), OurPacedFollower(publication), size));
-        }
-        races.run(&format!("two threads, {size} B"), ours, rivals(&Together, size));
-    }
-}
-
-/// How many pieces of `size` are verified: more than two laps, and not the same places each time.
-fn verified_pieces(size: usize) -> u64 {
-    (2 * CAPACITY / size + 3) as u64
+    fn contender<P>(&self, promises: &'static [Promise], name: String, pipe: P, size: usize) -> Contender<'static>
+    where
+        P: Pipe<Sender: Send, Receiver: Send> + 'static;
 }
 
 struct Alone;
 
 impl Course for Alone {
-    fn contender<P: Pipe + 'static>(&self, name: String, pipe: P, size: usize) -> Contender<'static> {
-        let (mut sender, mut receiver) = pipe.open();
-        alone(name, size, move |sent, received| sender.send(sent) && receiver.receive(received))
+    fn contender<P>(&self, promises: &'static [Promise], name: String, pipe: P, size: usize) -> Contender<'static>
+    where
+        P: Pipe<Sender: Send, Receiver: Send> + 'static,
+    {
+        one_thread::contender(promises, name, pipe, size)
     }
-}
-
-fn limit(size: usize) -> Contender<'static> {
-    let mut memcpy = Memcpy::new();
-    alone("2 memcpy".into(), size, move |sent, received| memcpy.send(sent) && memcpy.receive(received))
-}
-
-fn alone(name: String, size: usize, mut pass: impl FnMut(&[u8], &mut [u8]) -> bool + 'static) -> Contender<'static> {
-    let (mut sent, mut received) = (Buffer::mid_page(size), Buffer::mid_page(size));
-    for i in 0..verified_pieces(size) {
-        let offset = i * size as u64;
-        fill(offset, &mut sent);
-        assert!(pass(&sent, &mut received), "{name}: piece {i} did not get through");
-        check(offset, &received, &name);
-    }
-    Contender::new(name, move |n| {
-        let (sent, received) = (&*sent, &mut *received);
-        let start = Instant::now();
-        for _ in 0..n {
-            assert!(pass(black_box(sent), black_box(received)), "a piece did not get through");
-        }
-        start.elapsed()
-    })
 }
 
 struct Together;
 
 impl Course for Together {
-    fn contender<P: Pipe + 'static>(&self, name: String, pipe: P, size: usize) -> Contender<'static> {
-        let (mut sender, mut receiver) = pipe.open();
-        let (mut sent, mut received) = (Buffer::mid_page(size), Buffer::mid_page(size));
-        let pieces = verified_pieces(size);
-        together(
-            &mut sender,
-            &mut receiver,
-            |sender, i| {
-                fill(i * size as u64, &mut sent);
-                sender.send(&sent)
-            },
-            |receiver, i| {
-                let there = receiver.receive(&mut received);
-                if there {
-                    check(i * size as u64, &received, &name);
-                }
-                there
-            },
-            pieces,
-        );
-        Contender::new(name, move |n| {
-            let (sent, received) = (&*sent, &mut *received);
-            together(
-                &mut sender,
-                &mut receiver,
-                |sender, _| sender.send(black_box(sent)),
-                |receiver, _| receiver.receive(black_box(received)),
-                n,
-            )
-        })
+    fn contender<P>(&self, promises: &'static [Promise], name: String, pipe: P, size: usize) -> Contender<'static>
+    where
+        P: Pipe<Sender: Send, Receiver: Send> + 'static,
+    {
+        two_threads::contender(promises, name, pipe, size)
     }
 }
 
-/// The time from the moment that both threads are there until the last of `n` pieces was received.
-fn together<S: Send, R>(
-    sender: &mut S,
-    receiver: &mut R,
-    mut send: impl FnMut(&mut S, u64) -> bool + Send,
-    mut receive: impl FnMut(&mut R, u64) -> bool,
-    n: u64,
-) -> Duration {
-    let (ready, go) = (AtomicBool::new(false), AtomicBool::new(false));
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            // [ready], [go] Release and Acquire: both only say that a thread has come that far.
-            ready.store(true, Release);
-            until(|| go.load(Acquire));
-            for i in 0..n {
-                until(|| send(sender, i));
-            }
-        });
-        until(|| ready.load(Acquire));
-        let start = Instant::now();
-        go.store(true, Release);
-        for i in 0..n {
-            until(|| receive(receiver, i));
-        }
-        start.elapsed()
-    })
+/// Those who lose nothing, on any course.
+fn lossless<const N: usize>(course: &impl Course) -> (Vec<Contender<'static>>, Vec<Contender<'static>>) {
+    let mut ours = Vec::new();
+    for (how, publication) in PUBLICATIONS {
+        ours.push(course.contender(&[Lossless], format!("gate, {how}"), Gates(publication), N));
+    }
+    for (how, publication) in PUBLICATIONS {
+        ours.push(course.contender(&[ReadInPlace], format!("gate in place, {how}"), InPlace(publication), N));
+    }
+    let rivals = vec![
+        course.contender(&[Lossless], "rtrb, slices".into(), rtrb::Slices, N),
+        course.contender(&[Lossless, ReadInPlace], "rtrb, chunks".into(), rtrb::Chunks, N),
+        course.contender(&[Lossless], "ringbuf".into(), ringbuf::Shared, N),
+        course.contender(&[Lossless], "ArrayQueue".into(), array_queue::Blocks::<N>, N),
+        course.contender(&[Lossless], "photon-ring, bounded".into(), photon_ring::Bounded::<N>, N),
+        course.contender(&[Lossless, ReadInPlace], "disruptor".into(), disruptor::One::<N>, N),
+        course.contender(&[Lossless], "stream-download, bounded".into(), stream_download::Bounded, N),
+        course.contender(&[Lossless], "Mutex<VecDeque>".into(), locked::Locked, N),
+    ];
+    (ours, rivals)
 }
 
-/// Tries again until it is done: spins, and lets others run when that was not enough.
-#[inline]
-fn until(mut done: impl FnMut() -> bool) {
-    const SPINS: u32 = 100;
-    let mut tries = 0;
-    while !done() {
-        if tries < SPINS {
-            tries += 1;
-            spin_loop();
-        } else {
-            thread::yield_now();
-        }
+const OVERTAKES: &str = "photon-ring, lossy";
+
+pub fn one_thread(races: &mut Races) {
+    at_each_size!(one_thread_of(races));
+    keeps_everything(races);
+}
+
+fn one_thread_of<const N: usize>(races: &mut Races) {
+    let (mut ours, mut rivals) = lossless::<N>(&Alone);
+    for (how, publication) in PUBLICATIONS {
+        ours.push(Alone.contender(&[Lossy], format!("follower, {how}"), Followers(publication), N));
     }
+    rivals.push(one_thread::contender(&[Lossless], "ringbuf, LocalRb".into(), ringbuf::Local, N));
+    rivals.push(Alone.contender(&[Lossy], OVERTAKES.into(), photon_ring::Lossy::<N>, N));
+    rivals.push(one_thread::limit(N, 1));
+    races.run("one thread", &size_name(N), ours, rivals);
+}
+
+pub fn two_threads(races: &mut Races) {
+    at_each_size!(two_threads_of(races));
+    keeps_everything(races);
+    races.cannot(&["memcpy"], "tells nobody that there is something to copy");
+}
+
+fn two_threads_of<const N: usize>(races: &mut Races) {
+    let (mut ours, mut rivals) = lossless::<N>(&Together);
+    for (how, publication) in PUBLICATIONS {
+        ours.push(Together.contender(&[Lossy], format!("follower, {how}"), Paced(Followers(publication)), N));
+    }
+    rivals.push(Together.contender(&[Lossy], OVERTAKES.into(), Paced(photon_ring::Lossy::<N>), N));
+    races.run("two threads", &size_name(N), ours, rivals);
+}
+
+fn keeps_everything(races: &mut Races) {
+    races.cannot(&["kithara-storage"], "keeps all that is written: nothing goes round");
 }

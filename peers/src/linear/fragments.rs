@@ -78,8 +78,8 @@ fn race(races: &mut Races, count: u64) -> [Contestant; 3] {
     }
     let [ours @ .., theirs] = &stores;
     for (ours, layout) in ours.iter().zip([APART, DENSE]) {
-        let work = format!("file write, {STEP} B, {count} fragments, {}", layout.name);
-        races.add(work, theirs.name, &ours.times, &theirs.times);
+        let (work, column) = (format!("file write, {STEP} B, among"), format!("{count} fragments"));
+        races.add(&work, layout.name, &column, theirs.name, &ours.times, &theirs.times);
     }
     stores
 }

@@ -6,7 +6,8 @@ use super::{
     theirs::{NAME, Theirs},
 };
 use crate::{
-    race::Races,
+    pipe::size_name,
+    race::{Promise, Races},
     random_reads::{contender, offsets},
 };
 
@@ -28,9 +29,10 @@ pub fn run(races: &mut Races) {
         for size in SIZES {
             let offsets = offsets(LEN - size);
             races.run(
-                &format!("file read, {state}, {size} B"),
-                vec![contender("try_read_at", size, 0, &offsets, |offset, buf| ours.read(offset, buf))],
-                vec![contender(NAME, size, 0, &offsets, |offset, buf| theirs.read(offset, buf))],
+                &format!("file read, {state}"),
+                &size_name(size),
+                vec![contender(Promise::ALL, "try_read_at", size, 0, &offsets, |offset, buf| ours.read(offset, buf))],
+                vec![contender(Promise::ALL, NAME, size, 0, &offsets, |offset, buf| theirs.read(offset, buf))],
             );
         }
     }

@@ -32,7 +32,7 @@ pub fn run(races: &mut Races) {
         contender(Theirs, Theirs.name(), &stream, |_| ()),
         contender(Theirs, format!("{}, then synced", Theirs.name()), &stream, sync),
     ];
-    races.run("file whole, 64 MiB", ours, rivals);
+    races.run("file whole, 64 MiB", "", ours, rivals);
     races.note(format!(
         "file whole: ours reserves the file, and its commit syncs data and folder; theirs has a sparse file, and syncs \
          nothing unless the caller does after it (\"then synced\"). Files in {}.",
