@@ -163,7 +163,7 @@ impl Drift {
     /// Takes note that `lead` is buffered ahead of the listener, all in all, at the time `now`, by any clock that goes on;
     /// and returns the speed to play at, within 0.5 % of 1.0.
     ///
-    /// To be called some two to ten times a second, while it plays: best right after something has arrived.
+    /// To be called some one to ten times a second, while it plays: best right after something has arrived.
     pub fn observe(&mut self, now: Duration, lead: Duration) -> f64 {
         let elapsed = self.last_seen.map_or(Duration::ZERO, |last| now.saturating_sub(last));
         self.last_seen = Some(now);

@@ -1,5 +1,6 @@
 //! A server that does what it is told: it sends files, in parts or not, and lies, cuts, stalls and changes its mind
 //! exactly where a test wants it. It writes down every question.
+#![allow(dead_code)] // each test binary uses what it needs
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
