@@ -53,6 +53,9 @@ const MOST_FAILED_PACKETS: u32 = 8;
 /// A stream of which so much can be skipped without a frame of audio is none.
 const MOST_BARREN_BYTES: u64 = 4 << 20;
 
+/// Where nothing could be made of the bytes, so many are passed over.
+const LOST_STEP_BYTES: u64 = 4 << 10;
+
 /// Before the end of a stream there is so much left to play when that is told: until then a seek goes on.
 const LAST_WORDS: Duration = Duration::from_millis(150);
 
@@ -257,6 +260,7 @@ impl Decoding {
             containers: Vec::new(),
             bases: Vec::new(),
             barren_from: 0,
+            lost_at: u64::MAX,
         };
         let run = move || {
             let result = decoder.run(&mut cursor);
@@ -370,6 +374,8 @@ struct Decoder<D: DriverIo> {
     bases: Vec<(u64, f64)>,
     /// Since there nothing could be decoded.
     barren_from: u64,
+    /// Where it was lost the last time.
+    lost_at: u64,
 }
 
 impl<D: DriverIo> Decoder<D> {
@@ -703,8 +709,11 @@ impl<D: DriverIo> Decoder<D> {
             let reason = SymphoniaError::Unsupported("for some time there was no audio in it");
             return Err(self.unsupported(reason.into(), here.offset));
         }
-        drop_in(&mut self.containers, here.offset, Container::Unknown);
-        Ok(End::GoOn(here))
+        // A head that leads nowhere is not to be tried at the same place for ever.
+        let offset = if self.lost_at == here.offset { here.offset + LOST_STEP_BYTES } else { here.offset };
+        self.lost_at = offset;
+        drop_in(&mut self.containers, offset, Container::Unknown);
+        Ok(End::GoOn(Place { offset, ..here }))
     }
 
     fn unsupported(&self, reason: OpenError, offset: u64) -> DecodeError {
