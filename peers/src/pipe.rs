@@ -110,7 +110,7 @@ impl<const N: usize> Block<N> {
 
     #[inline]
     fn of(piece: &[u8]) -> Self {
-        const { assert!(N % align_of::<Self>() == 0, "its bytes are all of a block") };
+        const { assert!(N.is_multiple_of(align_of::<Self>()), "its bytes are all of a block") };
         Self(*Self::bytes(piece))
     }
 
