@@ -437,7 +437,34 @@ impl Coverage {
     }
 
     /// The first stretch of `range` that was not written.
+    #[inline]
     pub fn next_unwritten(&self, range: &Range<u64>) -> Option<Range<u64>> {
+        if range.is_empty() {
+            return None;
+        }
+        self.next_unwritten_of_word(range).unwrap_or_else(|| self.first_unwritten_at_length(range))
+    }
+
+    /// The same, if the word of the range's start says it by itself.
+    #[inline]
+    fn next_unwritten_of_word(&self, range: &Range<u64>) -> Option<Option<Range<u64>>> {
+        let (_, start) = block(range.start);
+        let base = range.start - u64::from(start);
+        if range.end - base > BLOCK {
+            return None;
+        }
+        let extent = self.leaves.at(range.start)?[word_index(range.start)].extent();
+        if extent.spilled() {
+            return None;
+        }
+        let from = extent.run_to(start);
+        let end = (range.end - base) as u32;
+        let to = if from < extent.start() { extent.start().min(end) } else { end };
+        Some((from < to).then(|| base + u64::from(from)..base + u64::from(to)))
+    }
+
+    #[inline(never)]
+    fn first_unwritten_at_length(&self, range: &Range<u64>) -> Option<Range<u64>> {
         self.first_unwritten(range.start, range.end)
     }
 

@@ -303,8 +303,9 @@ impl<D: DriverIo> State<D> {
         known_end: &mut u64,
         strays: Strays,
     ) -> Result<usize, ReadError> {
-        match self.ring() {
-            Some(ring) if self.read_at_once(ring, offset, buf, known_end) => Ok(buf.len()),
+        match (self.ring(), &self.kept) {
+            (Some(ring), _) if self.read_at_once(ring, offset, buf, known_end) => Ok(buf.len()),
+            (None, Some(Kept::Ours(store))) if self.read_store_at_once(store, offset, buf) => Ok(buf.len()),
             _ => self.read_at_length(offset, buf, known_end, strays),
         }
     }
@@ -322,6 +323,21 @@ impl<D: DriverIo> State<D> {
             }
         }
         len <= ring.capacity() && ring.window().read_all(offset, buf)
+    }
+
+    /// The same of a store that keeps everything. The state first, as in [`read_store`](Self::read_store).
+    #[inline(always)]
+    fn read_store_at_once(&self, store: &Store, offset: u64, buf: &mut [u8]) -> bool {
+        match self.life.stage() {
+            Stage::Active => store.read_at_once(offset, buf),
+            Stage::Committed(final_len)
+                if final_len.checked_sub(offset).is_some_and(|there| buf.len() as u64 <= there) =>
+            {
+                store.read_complete(offset, buf);
+                true
+            }
+            _ => false,
+        }
     }
 
     #[inline(never)]
@@ -444,7 +460,7 @@ impl<D: DriverIo> State<D> {
                 self.glance(ring).is_some_and(|end| range.end <= end && ring.window().oldest() <= range.start)
             }
             (None, Some(Kept::Ours(store))) => match self.life.stage() {
-                Stage::Active => store.coverage().covers_at_once(range),
+                Stage::Active => store.covers_at_once(range),
                 Stage::Committed(final_len) => range.end <= final_len,
                 Stage::Failed | Stage::Cancelled => false,
             },
