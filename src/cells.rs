@@ -173,8 +173,15 @@ impl Cells {
     }
 
     /// The number of cells.
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+
+    /// How many of them may be written: all or none.
+    #[inline]
+    pub(crate) fn writable(&self) -> usize {
+        self.writable
     }
 
     /// Copies `dst.len()` bytes out, starting at `at`. May race with a [`write`](Self::write) of the same cells; each
@@ -299,7 +306,8 @@ impl fmt::Debug for Cells {
 #[inline]
 #[track_caller]
 fn check_bounds(at: usize, len: usize, cells: usize) {
-    if len > cells || at > cells - len {
+    // In this order: a caller that has just asked whether it reaches the last cell has asked the second question.
+    if at > cells || len > cells - at {
         out_of_bounds(at, len, cells);
     }
 }
@@ -386,6 +394,10 @@ mod modelled {
 
         pub(crate) fn len(&self) -> usize {
             self.bytes.len()
+        }
+
+        pub(crate) fn writable(&self) -> usize {
+            self.len()
         }
 
         #[track_caller]

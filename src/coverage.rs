@@ -329,6 +329,15 @@ impl Coverage {
         self.covers_by(range, Sight::Strays)
     }
 
+    /// Whether a glance shows that all of `range`, which is not empty, is there.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
+    #[inline]
+    pub fn covers_at_once(&self, range: &Range<u64>) -> bool {
+        range.end <= self.inherited() || self.is_in_one_word(range.start, range.end)
+    }
+
     /// Whether all of `range` is there; bytes of strays count as missing.
     ///
     /// # Real-time
@@ -341,7 +350,19 @@ impl Coverage {
     #[inline]
     fn covers_by(&self, range: &Range<u64>, sight: Sight<'_>) -> bool {
         let from = range.start.max(self.inherited());
-        from >= range.end || self.run_to(from, range.end, sight) == range.end
+        from >= range.end || self.is_in_one_word(from, range.end) || self.run_to(from, range.end, sight) == range.end
+    }
+
+    /// Whether the word of `from` alone says that all of `from..end` was written. Of short ranges it mostly does.
+    #[inline]
+    fn is_in_one_word(&self, from: u64, end: u64) -> bool {
+        let (_, start) = block(from);
+        let len = end - from;
+        if len > BLOCK - u64::from(start) {
+            return false;
+        }
+        let Some(leaf) = self.leaves.at(from) else { return false };
+        leaf[word_index(from)].extent().run_to(start) >= start + len as u32
     }
 
     /// How many bytes are there from `offset` on without a gap, up to `max`.
@@ -416,7 +437,34 @@ impl Coverage {
     }
 
     /// The first stretch of `range` that was not written.
+    #[inline]
     pub fn next_unwritten(&self, range: &Range<u64>) -> Option<Range<u64>> {
+        if range.is_empty() {
+            return None;
+        }
+        self.next_unwritten_of_word(range).unwrap_or_else(|| self.first_unwritten_at_length(range))
+    }
+
+    /// The same, if the word of the range's start says it by itself.
+    #[inline]
+    fn next_unwritten_of_word(&self, range: &Range<u64>) -> Option<Option<Range<u64>>> {
+        let (_, start) = block(range.start);
+        let base = range.start - u64::from(start);
+        if range.end - base > BLOCK {
+            return None;
+        }
+        let extent = self.leaves.at(range.start)?[word_index(range.start)].extent();
+        if extent.spilled() {
+            return None;
+        }
+        let from = extent.run_to(start);
+        let end = (range.end - base) as u32;
+        let to = if from < extent.start() { extent.start().min(end) } else { end };
+        Some((from < to).then(|| base + u64::from(from)..base + u64::from(to)))
+    }
+
+    #[inline(never)]
+    fn first_unwritten_at_length(&self, range: &Range<u64>) -> Option<Range<u64>> {
         self.first_unwritten(range.start, range.end)
     }
 

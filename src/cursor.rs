@@ -224,7 +224,9 @@ impl<D: DriverIo> Cursor<D> {
     /// as [`position`](Self::position) then says; what was skipped is not counted as lost.
     #[inline]
     pub fn seek_to(&mut self, offset: u64) -> StorageResult<u64> {
-        let window = self.reader.valid_window().filter(|window| offset < window.start);
+        // Most seeks stay inside of a ring, and then one look at its start is enough.
+        let inside = self.reader.state.ring().is_some_and(|ring| ring.window().oldest() <= offset);
+        let window = if inside { None } else { self.reader.valid_window().filter(|window| offset < window.start) };
         let position = match (window, self.on_lap) {
             (None, _) => offset,
             (Some(window), OnLap::Error) => return Err(StorageError::Evicted { offset, window }),

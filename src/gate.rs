@@ -259,7 +259,6 @@ impl Gate {
     }
 
     /// Looks at the live edge again. A discontinuity moves the gate to where the window goes on.
-    #[inline]
     fn refresh(&mut self) -> Edge {
         let edge = self.edge();
         self.adopt(&edge);
@@ -269,10 +268,24 @@ impl Gate {
     #[inline]
     fn edge(&self) -> Edge {
         // A gate belongs to a ring, always.
-        self.state.edge(&self.state.driver)
+        self.state.edge(&self.state.driver, Window::base)
     }
 
+    /// Looks at the live edge again, and says how many bytes there are; 0 also if that takes more than a glance, because
+    /// the stream has jumped or is over.
     #[inline]
+    fn glance(&mut self) -> u64 {
+        let ring = &*self.state.driver;
+        match self.state.glance(ring) {
+            // The base after the end: it belongs to it. A gate that jumped with a base may not have seen its end yet.
+            Some(end) if ring.window().base() <= self.position => {
+                self.known_end = end.max(self.position);
+                self.known_end - self.position
+            }
+            _ => 0,
+        }
+    }
+
     fn adopt(&mut self, edge: &Edge) {
         if self.retired {
             return;
@@ -321,16 +334,25 @@ impl Gate {
     /// [`Cancelled`](ReadError::Cancelled) once all that was written is consumed. Nothing is changed.
     #[inline]
     pub fn slices(&mut self) -> Result<Slices<'_>, ReadError> {
-        let edge = self.refresh();
-        if self.known_end == self.position {
-            return Err(match edge.stage {
-                Stage::Active => ReadError::NotYet,
-                Stage::Committed(_) => ReadError::Ended,
-                Stage::Failed => ReadError::Failed,
-                Stage::Cancelled => ReadError::Cancelled,
-            });
+        if self.glance() == 0 {
+            self.look_closer()?;
         }
         Ok(Slices { gate: self })
+    }
+
+    /// Looks at the live edge properly. There is at least a byte then, or the reason why not.
+    #[inline(never)]
+    fn look_closer(&mut self) -> Result<(), ReadError> {
+        let edge = self.refresh();
+        if self.known_end > self.position {
+            return Ok(());
+        }
+        Err(match edge.stage {
+            Stage::Active => ReadError::NotYet,
+            Stage::Committed(_) => ReadError::Ended,
+            Stage::Failed => ReadError::Failed,
+            Stage::Cancelled => ReadError::Cancelled,
+        })
     }
 
     /// The bytes from the position to the known end.
@@ -357,26 +379,41 @@ impl Gate {
     /// As [`slices`](Self::slices), but the end is `Ok(0)`.
     #[inline]
     pub fn try_read(&mut self, buf: &mut [u8]) -> Result<usize, ReadError> {
+        let wanted = buf.len() as u64;
         // As long as the live edge that was seen last is enough, the writer is not asked: its cache line stays with it.
-        if self.known_end - self.position < buf.len() as u64 {
-            let edge = self.refresh();
-            if self.known_end == self.position {
-                return match edge.stage {
-                    Stage::Active => Err(ReadError::NotYet),
-                    Stage::Committed(_) => Ok(0),
-                    Stage::Failed => Err(ReadError::Failed),
-                    Stage::Cancelled => Err(ReadError::Cancelled),
-                };
-            }
+        let there = self.known_end - self.position;
+        if wanted == 0 || there < wanted && self.glance() < wanted {
+            return self.read_what_there_is(buf);
+        }
+        self.copy_out(buf);
+        self.position += wanted;
+        self.release(self.position);
+        Ok(buf.len())
+    }
+
+    /// [`try_read`](Self::try_read) where there are fewer bytes than fit into `buf`, or none at all.
+    #[inline(never)]
+    fn read_what_there_is(&mut self, buf: &mut [u8]) -> Result<usize, ReadError> {
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        match self.look_closer() {
+            Err(ReadError::Ended) => return Ok(0),
+            looked => looked?,
         }
         let window = self.state.driver.window();
         let there = (self.known_end - self.position).min(window.capacity());
         let n = there.min(buf.len() as u64) as usize;
-        // By the writer's own kernels, as whoever reads right behind it gets the bytes out of the store buffer only in
-        // the pieces in which they were put there.
-        window.copy_out(self.position, &mut buf[..n]);
+        self.copy_out(&mut buf[..n]);
         self.move_to(self.position + n as u64);
         Ok(n)
+    }
+
+    /// By the writer's own kernels, as whoever reads right behind it gets the bytes out of the store buffer only in the
+    /// pieces in which they were put there.
+    #[inline]
+    fn copy_out(&self, buf: &mut [u8]) {
+        self.state.driver.window().copy_out(self.position, buf);
     }
 
     /// Blocks until there are `at_least` bytes, and lends all that there are. There are fewer only if no more can come

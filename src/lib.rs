@@ -126,6 +126,8 @@ pub mod internals {
         gate::{GatePosition, Gates},
         lifecycle::{Life, Stage},
         ready::ReadyQueue,
+        segments::{Medium, Segments},
+        store::Store,
         sync::{Deadline, Futex},
         wait::{Interrupts, Look, Patience, SLOTS, WaitTable, Waited, WakeAll},
         window::Window,

@@ -62,6 +62,13 @@ impl Life {
         }
     }
 
+    /// Whether it is still active, for who goes by the verdict in no other way.
+    #[inline]
+    pub fn is_active(&self) -> bool {
+        // [life] Relaxed: "active" says nothing about other memory, and the verdict is asked for by `stage`.
+        self.word.load(Relaxed) == ACTIVE
+    }
+
     /// Leaves `active`, if it is that still. A compare-and-swap: the first verdict stands.
     fn leave(&self, word: u64) -> bool {
         // [life] Release: pairs with the Acquire in `stage`. Relaxed on failure: nothing is read on the strength of it.

@@ -11,7 +11,10 @@
 //!
 //! What may be read is not known here: that is [`Coverage`](crate::coverage::Coverage)'s.
 
-use crate::cells::Cells;
+use crate::{
+    cells::Cells,
+    sync::{AtomicU64, Ordering::*},
+};
 use std::{
     fs::File,
     io,
@@ -36,6 +39,8 @@ pub struct Segments {
     medium: Medium,
     /// No byte is at or behind this offset.
     limit: u64,
+    /// Below this, the medium has room and all is mapped. May be behind, and then the driver is asked.
+    roomy_to: AtomicU64,
     /// One thread maps at a time. Not taken by anything else.
     mapping: Mutex<()>,
 }
@@ -50,7 +55,13 @@ pub enum Medium {
 impl Segments {
     /// No segment is mapped yet. None will reach past `limit`.
     pub fn new(medium: Medium, limit: u64) -> Self {
-        Self { table: std::array::from_fn(|_| OnceLock::new()), medium, limit, mapping: Mutex::new(()) }
+        Self {
+            table: std::array::from_fn(|_| OnceLock::new()),
+            medium,
+            limit,
+            roomy_to: AtomicU64::new(0),
+            mapping: Mutex::new(()),
+        }
     }
 
     /// Sees to it that the segments of `range` are mapped.
@@ -86,6 +97,33 @@ impl Segments {
         Ok(())
     }
 
+    /// Below this, bytes can be written without asking the driver for room.
+    #[inline]
+    pub fn roomy_to(&self) -> u64 {
+        // [room] Acquire: pairs with the Release in `has_room`; what it orders is the length of the file, in the kernel, so
+        // that no model shows it.
+        self.roomy_to.load(Acquire)
+    }
+
+    /// The medium has room for all bytes below `end`. Those in segments that are mapped count from now on.
+    pub fn has_room(&self, end: u64) {
+        // [room] Release: pairs with the Acquire in `roomy_to`.
+        self.roomy_to.fetch_max(end.min(self.mapped_to()), Release);
+    }
+
+    /// The driver is to be asked from now on: there may be no room, or nobody who may write. Nobody writes meanwhile.
+    pub fn forget_room(&self) {
+        // Relaxed: whoever writes next came by the store after this.
+        self.roomy_to.store(0, Relaxed);
+    }
+
+    /// Below this all segments are mapped.
+    fn mapped_to(&self) -> u64 {
+        let mapped = self.table.iter().take_while(|cells| cells.get().is_some()).count();
+        // The last one may be shorter than its place.
+        mapped.checked_sub(1).and_then(|last| Some(start(last) + self.table[last].get()?.len() as u64)).unwrap_or(0)
+    }
+
     /// Copies `dst.len()` bytes out.
     ///
     /// # Real-time
@@ -95,6 +133,20 @@ impl Segments {
     /// If they are not mapped. What was written is.
     #[inline]
     pub fn read(&self, offset: u64, dst: &mut [u8]) {
+        if dst.is_empty() {
+            return;
+        }
+        let (cells, at) = self.segment(offset);
+        if dst.len() <= cells.len() - at {
+            cells.read(at, dst);
+        } else {
+            self.read_across(offset, dst);
+        }
+    }
+
+    /// The same where the bytes lie in more than one segment.
+    #[cold]
+    fn read_across(&self, offset: u64, dst: &mut [u8]) {
         let mut done = 0;
         while done < dst.len() {
             let (cells, at) = self.segment(offset + done as u64);
@@ -113,6 +165,20 @@ impl Segments {
     /// If the bytes are not mapped, or of a medium that can only be read.
     #[inline]
     pub fn write(&self, offset: u64, src: &[u8]) {
+        if src.is_empty() {
+            return;
+        }
+        let (cells, at) = self.segment(offset);
+        if src.len() <= cells.len() - at {
+            cells.write(at, src);
+        } else {
+            self.write_across(offset, src);
+        }
+    }
+
+    /// The same where the bytes lie in more than one segment.
+    #[cold]
+    fn write_across(&self, offset: u64, src: &[u8]) {
         let mut done = 0;
         while done < src.len() {
             let (cells, at) = self.segment(offset + done as u64);

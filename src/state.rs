@@ -8,6 +8,7 @@ use crate::{
     store::{Store, Strays},
     sync::{AtomicU64, CachePadded, Ordering::*, fence},
     wait::{Look, Patience, WaitTable, Waited, WakeAll},
+    window::Window,
 };
 use rangemap::RangeSet;
 use std::{
@@ -252,13 +253,25 @@ impl<D: DriverIo> State<D> {
     /// the last one. Then the end of this generation, in a second look: a resource that was reactivated since goes on
     /// above it, and a reader of this generation does not see that, nor what was evicted there. Whoever sees an end of a
     /// later generation sees this one's verdict too, by the Release of [end].
+    ///
+    /// `start_of` is [`Window::oldest`], or [`Window::base`] for a gate, which nobody can lap.
     #[inline]
-    pub(crate) fn edge(&self, ring: &RingDriver) -> Edge {
+    pub(crate) fn edge(&self, ring: &RingDriver, start_of: impl FnOnce(&Window) -> u64) -> Edge {
         let stage = self.life.stage();
         let end = ring.window().end();
-        let start = ring.window().oldest();
+        let start = start_of(ring.window());
         let last = self.last();
         Edge { stage, end: end.min(last), start: start.min(last) }
+    }
+
+    /// The live edge, unless it takes more than a glance to say what it is to this generation: [`edge`](Self::edge) does.
+    ///
+    /// The state after the end: the second look of `edge`. Whoever has seen an end of a later generation sees that this one
+    /// is over. The first look is for who finds too little, to say why.
+    #[inline]
+    pub(crate) fn glance(&self, ring: &RingDriver) -> Option<u64> {
+        let end = ring.window().end();
+        self.life.is_active().then_some(end)
     }
 
     /// Where this generation ends, as far as that is known; asked after the window was looked at.
@@ -282,8 +295,53 @@ impl<D: DriverIo> State<D> {
     /// Reads what there is at `offset`: at least a byte, or the reason why not. 0 only at the end, or for an empty
     /// buffer. `known_end` is an end of the window that the caller has seen; it is brought up to date if it is not
     /// enough. `strays` is for a store that keeps everything.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read(
+        &self,
+        offset: u64,
+        buf: &mut [u8],
+        known_end: &mut u64,
+        strays: Strays,
+    ) -> Result<usize, ReadError> {
+        match (self.ring(), &self.kept) {
+            (Some(ring), _) if self.read_at_once(ring, offset, buf, known_end) => Ok(buf.len()),
+            (None, Some(Kept::Ours(store))) if self.read_store_at_once(store, offset, buf) => Ok(buf.len()),
+            _ => self.read_at_length(offset, buf, known_end, strays),
+        }
+    }
+
+    /// Reads all that is asked for of a ring, if that is there: the usual case, without the detours of the others.
+    /// `false` if it is not, and `buf` may be changed.
+    #[inline(always)]
+    fn read_at_once(&self, ring: &RingDriver, offset: u64, buf: &mut [u8], known_end: &mut u64) -> bool {
+        let len = buf.len() as u64;
+        let Some(to) = offset.checked_add(len) else { return false };
+        if to > *known_end {
+            match self.glance(ring) {
+                Some(end) if to <= end => *known_end = end,
+                _ => return false,
+            }
+        }
+        len <= ring.capacity() && ring.window().read_all(offset, buf)
+    }
+
+    /// The same of a store that keeps everything. The state first, as in [`read_store`](Self::read_store).
+    #[inline(always)]
+    fn read_store_at_once(&self, store: &Store, offset: u64, buf: &mut [u8]) -> bool {
+        match self.life.stage() {
+            Stage::Active => store.read_at_once(offset, buf),
+            Stage::Committed(final_len)
+                if final_len.checked_sub(offset).is_some_and(|there| buf.len() as u64 <= there) =>
+            {
+                store.read_complete(offset, buf);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    #[inline(never)]
+    fn read_at_length(
         &self,
         offset: u64,
         buf: &mut [u8],
@@ -329,7 +387,7 @@ impl<D: DriverIo> State<D> {
         let window = ring.window();
         let wanted = (buf.len() as u64).min(window.capacity());
         if offset.saturating_add(wanted) > *known_end {
-            let edge = self.edge(ring);
+            let edge = self.edge(ring, Window::oldest);
             *known_end = edge.end;
             if offset >= edge.end {
                 return if offset < edge.start { Err(self.evicted()) } else { out_of_bytes(edge.stage, offset) };
@@ -392,24 +450,39 @@ impl<D: DriverIo> State<D> {
         Err(ReadError::Failed)
     }
 
+    /// Whether a glance shows that all of `range`, which is not empty, can be read now.
+    #[inline(always)]
+    pub(crate) fn contains_at_once(&self, range: &Range<u64>) -> bool {
+        match (self.ring(), &self.kept) {
+            _ if range.start >= range.end => false,
+            // The start after the end, as in `Window::span`.
+            (Some(ring), _) => {
+                self.glance(ring).is_some_and(|end| range.end <= end && ring.window().oldest() <= range.start)
+            }
+            (None, Some(Kept::Ours(store))) => match self.life.stage() {
+                Stage::Active => store.covers_at_once(range),
+                Stage::Committed(final_len) => range.end <= final_len,
+                Stage::Failed | Stage::Cancelled => false,
+            },
+            _ => false,
+        }
+    }
+
     /// Whether all of `range` can be read now.
-    #[inline]
     pub(crate) fn contains(&self, range: &Range<u64>) -> bool {
         if range.is_empty() {
             return true;
         }
-        match self.ring() {
-            Some(ring) => {
-                let edge = self.edge(ring);
+        match (self.ring(), &self.kept) {
+            (Some(ring), _) => {
+                let edge = self.edge(ring, Window::oldest);
                 edge.start <= range.start && range.end <= edge.end
             }
-            None => match (self.coverage(), self.window_foreign()) {
-                // The driver may know of bytes that a later generation wrote.
-                (Some(_), _) if range.end > self.last() => false,
-                (Some(coverage), _) => self.covers(coverage, range),
-                (None, Some(window)) => window.start <= range.start && range.end <= window.end,
-                (None, None) => false,
-            },
+            // The driver may know of bytes that a later generation wrote.
+            (None, Some(kept)) => range.end <= self.last() && self.covers(kept.coverage(), range),
+            (None, None) => {
+                self.window_foreign().is_some_and(|window| window.start <= range.start && range.end <= window.end)
+            }
         }
     }
 
@@ -433,7 +506,7 @@ impl<D: DriverIo> State<D> {
     pub(crate) fn window(&self) -> Option<Span> {
         match self.ring() {
             Some(ring) => {
-                let edge = self.edge(ring);
+                let edge = self.edge(ring, Window::oldest);
                 Some(Span { start: edge.start, end: edge.end.max(edge.start) })
             }
             None => self.window_foreign(),
@@ -443,7 +516,7 @@ impl<D: DriverIo> State<D> {
     /// The live edge: where the window ends, or the last byte that is there.
     pub(crate) fn live_edge(&self) -> u64 {
         match (self.ring(), self.coverage()) {
-            (Some(ring), _) => self.edge(ring).end,
+            (Some(ring), _) => self.edge(ring, Window::oldest).end,
             (None, Some(coverage)) => coverage.end(),
             (None, None) => self.window_foreign().map_or(0, |window| window.end),
         }
@@ -470,7 +543,7 @@ impl<D: DriverIo> State<D> {
         if range.end < range.start {
             return Err(StorageError::InvalidRange { start: range.start, end: range.end });
         }
-        // What is there already is not passed through the table, if asking is cheap: most waits are for such bytes.
+        // If asking is cheap. `contains_at_once`, where it was asked, has left some cases.
         if self.ring().is_some() || matches!(self.kept, Some(Kept::Ours(_))) {
             if patience.interrupted() {
                 return Ok(WaitOutcome::Interrupted);
@@ -501,7 +574,7 @@ impl<D: DriverIo> State<D> {
     fn look(&self, range: &Range<u64>) -> Look<StorageResult<WaitOutcome>> {
         match self.ring() {
             Some(ring) => {
-                let edge = self.edge(ring);
+                let edge = self.edge(ring, Window::oldest);
                 self.look_window(range, edge.stage, Span { start: edge.start, end: edge.end }, Some(ring.capacity()))
             }
             None => {

@@ -6,8 +6,29 @@
 //! A generation that follows a committed one starts with all its bytes, without a copy: it reads them from the segments
 //! of the one before, until it has written them anew. Neither are ever replaced in place, so readers of the old
 //! generation keep it, and readers of the new one see either the old bytes or the new.
+//!
+//! A stream is mostly written in order. The *frontier* says how far all is there, so that a look at what lies below it
+//! takes one load, and not one for each block. It is a hint: where it is behind, coverage is asked.
+//!
+//! ```text
+//!   write: copy in; insert in coverage            is all below `end` there?
+//!     the write is at the frontier, or               end ≤ frontier.load(Acquire) → yes      [frontier]
+//!     what is at the frontier was filled →           else ask coverage
+//!       frontier.fetch_max(as far as coverage's
+//!         words go from there, Release)   [frontier]
+//! ```
+//!
+//! Why all below it is there, with its bytes. Whoever raises it from `f` to `t` has written the bytes of `f..t`, or seen
+//! them in words, loaded with Acquire; the Release of the raise hands them on. Those below `f` were handed on by the raises
+//! before: all of them are read-modify-writes, so that each carries on the releases of those before it. Of two that
+//! write neighbouring pieces at once, each may be too early to see the other's, and the frontier stays behind until a
+//! later write finds it so.
 
-use crate::{coverage::Coverage, segments::Segments};
+use crate::{
+    coverage::Coverage,
+    segments::Segments,
+    sync::{AtomicU64, CachePadded, Ordering::*},
+};
 use std::{convert::Infallible, io, ops::Range, sync::Arc};
 
 /// One generation.
@@ -15,8 +36,41 @@ use std::{convert::Infallible, io, ops::Range, sync::Arc};
 pub struct Store {
     segments: Arc<Segments>,
     coverage: Coverage,
+    frontier: Frontier,
     /// Where the bytes below `coverage.inherited()` are until they are written anew.
     before: Option<Arc<Segments>>,
+}
+
+/// Below it all is there, in this generation's own segments.
+#[derive(Debug)]
+struct Frontier(CachePadded<AtomicU64>);
+
+impl Frontier {
+    fn at(offset: u64) -> Self {
+        Self(CachePadded::new(AtomicU64::new(offset)))
+    }
+
+    /// For whoever goes on to read what lies below.
+    #[inline]
+    fn get(&self) -> u64 {
+        // [frontier] Acquire: the bytes below are there. Pairs with the Release in `raise`.
+        self.0.load(Acquire)
+    }
+
+    /// For whoever goes on to raise it.
+    #[inline]
+    fn glance(&self) -> u64 {
+        // Relaxed: what lies below is handed on by the chain of raises, whoever knows of them.
+        self.0.load(Relaxed)
+    }
+
+    /// All below `to` is there: what was not below before, the caller has written, or seen in coverage.
+    #[inline]
+    fn raise(&self, to: u64) {
+        // [frontier] Release: pairs with the Acquire in `get`. A read-modify-write, which continues the release sequences of
+        // the raises before it.
+        self.0.fetch_max(to, Release);
+    }
 }
 
 /// What a read makes of bytes that only coverage's mutex tells of.
@@ -30,17 +84,24 @@ pub enum Strays {
 
 impl Store {
     pub fn new(segments: Segments, coverage: Coverage) -> Self {
-        Self { segments: Arc::new(segments), coverage, before: None }
+        Self::over(Arc::new(segments), coverage, None)
+    }
+
+    fn over(segments: Arc<Segments>, coverage: Coverage, before: Option<Arc<Segments>>) -> Self {
+        // What is inherited lies in other segments, or is all that there is.
+        let store = Self { segments, coverage, frontier: Frontier::at(0), before };
+        store.advance(0..0);
+        store
     }
 
     /// A store that is complete from the start: `len` bytes, all of which `segments` have.
     pub fn whole(segments: Segments, len: u64) -> Self {
-        Self { segments: Arc::new(segments), coverage: Coverage::inheriting(len), before: None }
+        Self::over(Arc::new(segments), Coverage::inheriting(len), None)
     }
 
     /// This store once it is complete with `len` bytes, without what it took from the generation before.
     pub fn settled(&self, len: u64) -> Self {
-        Self { segments: self.segments.clone(), coverage: Coverage::inheriting(len), before: None }
+        Self::over(self.segments.clone(), Coverage::inheriting(len), None)
     }
 
     /// Whether bytes of the generation before may be read from its segments.
@@ -51,8 +112,7 @@ impl Store {
     /// The generation after this one, which is complete and has `len` bytes: they are there, and are written anew into
     /// `segments`.
     pub fn rewrite(&self, len: u64, segments: Segments) -> Self {
-        let before = Some(self.segments.clone());
-        Self { segments: Arc::new(segments), coverage: Coverage::inheriting(len), before }
+        Self::over(Arc::new(segments), Coverage::inheriting(len), Some(self.segments.clone()))
     }
 
     /// The generation after this one, which was given up: it goes on with the same bytes. Readers of this one see no
@@ -61,7 +121,7 @@ impl Store {
         let coverage = Coverage::inheriting(self.coverage.inherited());
         let written = self.coverage.written_in(&(0..u64::MAX));
         written.iter().for_each(|range| coverage.insert(range.clone()));
-        Self { segments: self.segments.clone(), coverage, before: self.before.clone() }
+        Self::over(self.segments.clone(), coverage, self.before.clone())
     }
 
     #[inline]
@@ -72,6 +132,28 @@ impl Store {
     #[inline]
     pub fn segments(&self) -> &Segments {
         &self.segments
+    }
+
+    /// Whether a glance shows that all of `range`, which is not empty, is there.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
+    #[inline]
+    pub fn covers_at_once(&self, range: &Range<u64>) -> bool {
+        range.end <= self.frontier.get() || self.coverage.covers_at_once(range)
+    }
+
+    /// Copies out all of `buf.len()` bytes at `offset`, if the frontier shows that they are there.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
+    #[inline]
+    pub fn read_at_once(&self, offset: u64, buf: &mut [u8]) -> bool {
+        let whole = offset.checked_add(buf.len() as u64).is_some_and(|end| end <= self.frontier.get());
+        if whole {
+            self.segments.read(offset, buf);
+        }
+        whole
     }
 
     /// Copies out what there is from `offset` on, without a gap, and says how many bytes that are.
@@ -134,8 +216,25 @@ impl Store {
     /// Copies `data` in, where nothing was written in this generation and the segments are mapped, and publishes it.
     #[inline]
     pub fn write(&self, offset: u64, data: &[u8]) {
+        let range = offset..offset + data.len() as u64;
         self.segments.write(offset, data);
-        self.coverage.insert(offset..offset + data.len() as u64);
+        self.coverage.insert(range.clone());
+        self.advance(range);
+    }
+
+    /// Moves the frontier over `written`, if it has come that far, and over all that is there behind it.
+    #[inline]
+    fn advance(&self, written: Range<u64>) {
+        // A generation that rewrites another reads from two places, whatever is there.
+        if self.before.is_some() {
+            return;
+        }
+        let frontier = self.frontier.glance();
+        let from = if written.start <= frontier { written.end.max(frontier) } else { frontier };
+        let to = from + self.coverage.run_now(from, u64::MAX - from);
+        if to > frontier {
+            self.frontier.raise(to);
+        }
     }
 
     /// Writes what is still missing of the generation before, up to `end`, so that this one has all its bytes itself.

@@ -337,6 +337,13 @@ impl Interrupts {
         Self { epoch: Arc::new(AtomicU64::new(0)), seen: OwnedCounter::new(0) }
     }
 
+    /// Whether there was none since the last one taken.
+    #[inline]
+    pub fn is_quiet(&self) -> bool {
+        // [interrupt] Relaxed: nothing is done on the strength of an interrupt here, `take` comes to it.
+        self.epoch.load(Relaxed) == self.seen.get()
+    }
+
     /// Whether there was an interrupt since the last one taken.
     #[inline]
     fn take(&self) -> bool {

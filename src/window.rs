@@ -43,9 +43,14 @@ pub struct Window {
     end: CachePadded<AtomicU64>,
     /// The writer's own view, always in sync. Nobody else looks at it.
     own: CachePadded<Own>,
+    /// Where the last discontinuity began, or the window itself. Changes that seldom, it lies beside what never changes:
+    /// who looks here does not take a cache line from the writer.
+    base: AtomicU64,
     capacity: u64,
     /// `capacity - 1` if that is a mask, or 0.
     mask: u64,
+    /// The largest piece that is evicted, copied and published at a time.
+    piece: usize,
     cells: Cells,
 }
 
@@ -59,16 +64,21 @@ impl Window {
     /// An empty window of `capacity` (at least 1) bytes, at offset `at`.
     pub fn new(capacity: usize, at: u64) -> Result<Self, OutOfMemory> {
         assert!(capacity > 0, "the options were validated");
+        let cells = Cells::new(capacity)?;
+        let capacity = capacity as u64;
         Ok(Self {
             start: CachePadded::new(AtomicU64::new(at)),
             end: CachePadded::new(AtomicU64::new(at)),
             own: CachePadded::new(Own { start: OwnedCounter::new(at), end: OwnedCounter::new(at) }),
-            capacity: capacity as u64,
-            mask: if capacity.is_power_of_two() { capacity as u64 - 1 } else { 0 },
-            cells: Cells::new(capacity)?,
+            base: AtomicU64::new(at),
+            capacity,
+            mask: if capacity.is_power_of_two() { capacity - 1 } else { 0 },
+            piece: piece(capacity),
+            cells,
         })
     }
 
+    #[inline]
     pub fn capacity(&self) -> u64 {
         self.capacity
     }
@@ -87,8 +97,12 @@ impl Window {
     #[inline]
     fn cell(&self, offset: u64) -> usize {
         // A division takes some 5 ns, and most rings are a power of two.
-        let cell = if self.mask + 1 == self.capacity { offset & self.mask } else { offset % self.capacity };
-        cell as usize
+        if self.mask + 1 == self.capacity { (offset & self.mask) as usize } else { self.cell_by_division(offset) }
+    }
+
+    #[inline(never)]
+    fn cell_by_division(&self, offset: u64) -> usize {
+        (offset % self.capacity) as usize
     }
 
     /// Makes what the writer sees and what is published one again, for a window that two threads may have written at
@@ -102,6 +116,7 @@ impl Window {
         self.own.start.set(start);
         self.own.end.set(end);
         self.start.store(start, Relaxed);
+        self.base.store(start, Relaxed);
         self.end.store(end, Relaxed);
     }
 
@@ -113,31 +128,27 @@ impl Window {
         self.own.end.get()
     }
 
-    /// The largest piece that is evicted, copied and published at a time.
-    ///
-    /// A write evicts what it will replace before it copies. In pieces of at most a quarter of the window, the rest
-    /// stays readable meanwhile. Below 4 KiB that is not worth it, and above 64 KiB there is nothing more to gain.
-    #[inline]
-    fn piece(&self) -> usize {
-        (self.capacity / 4).clamp(self.capacity.min(4 << 10), 64 << 10) as usize
-    }
-
     /// Appends `data` at the live edge, evicting the oldest bytes as needed. Data larger than the capacity stream
     /// through. The caller has made sure that [`MAX_OFFSET`] is not passed and that no gate stands in the way.
     ///
     /// Called by two threads at once, it mixes up their bytes; that is all.
     #[inline]
     pub fn append(&self, data: &[u8]) {
-        let piece = self.piece();
-        if data.len() <= piece {
-            return self.append_piece(data);
+        if data.len() <= self.piece {
+            self.append_piece(data);
+        } else {
+            self.append_in_pieces(data);
         }
-        for data in data.chunks(piece) {
+    }
+
+    #[inline(never)]
+    fn append_in_pieces(&self, data: &[u8]) {
+        for data in data.chunks(self.piece) {
             self.append_piece(data);
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn append_piece(&self, data: &[u8]) {
         let end = self.own.end.get();
         let new_end = end + data.len() as u64;
@@ -164,8 +175,10 @@ impl Window {
         // may be copying right now.
         self.start.store(at, Relaxed);
         fence(Release);
+        // [base] Relaxed: the Release of [end] below hands it on.
+        self.base.store(at, Relaxed);
         self.own.end.set(at);
-        // [end] Release: whoever sees this end sees a start that is not below it. Pairs with `end` and `span`.
+        // [end] Release: whoever sees this end sees a start and a base that are not below it. Pairs with `end` and `span`.
         self.end.store(at, Release);
     }
 
@@ -184,6 +197,17 @@ impl Window {
         // Relaxed: it proves nothing about bytes. After `end` it is not below the start that belonged to that end,
         // by the Release of [end].
         self.start.load(Relaxed)
+    }
+
+    /// Where the last discontinuity began that this thread has seen, or the window itself. After [`end`](Self::end) it
+    /// belongs to that end: all from there on, up to the end, was written, and only what a lap took is no longer there.
+    ///
+    /// For who cannot be lapped, and need not look at [`oldest`](Self::oldest), which changes with each write.
+    #[inline]
+    pub fn base(&self) -> u64 {
+        // [base] Relaxed: after `end` it is not below the base that belonged to that end, by the Release of [end] in
+        // `restart`.
+        self.base.load(Relaxed)
     }
 
     /// The offsets that can be read. Part of one window that there really was, never inverted, never wider than the
@@ -216,35 +240,53 @@ impl Window {
         let there = end.saturating_sub(offset).min(self.capacity);
         // At most `buf.len()`, which is a usize.
         let n = (buf.len() as u64).min(there) as usize;
-        self.copy_out(offset, &mut buf[..n]);
-        (!self.lapped(offset)).then_some(n)
+        self.read_all(offset, &mut buf[..n]).then_some(n)
+    }
+
+    /// Copies `buf.len()` bytes out, at most a capacity, which lie below an [`end`](Self::end) that the caller has
+    /// loaded; `false` if they were evicted, before or meanwhile (`buf` then holds a mixture).
+    #[inline]
+    pub fn read_all(&self, offset: u64, buf: &mut [u8]) -> bool {
+        self.copy_out(offset, buf);
+        !self.lapped(offset)
     }
 
     /// Copies bytes out, whatever they are; at most a capacity.
     #[inline]
     pub fn copy_out(&self, offset: u64, buf: &mut [u8]) {
         let at = self.cell(offset);
-        let to_edge = self.capacity as usize - at;
-        if buf.len() <= to_edge {
+        if buf.len() <= self.cells.len() - at {
             self.cells.read(at, buf);
         } else {
-            let (head, tail) = buf.split_at_mut(to_edge);
-            self.cells.read(at, head);
-            self.cells.read(0, tail);
+            self.copy_out_around(at, buf);
         }
+    }
+
+    /// Out of line: once a lap at most.
+    #[cold]
+    fn copy_out_around(&self, at: usize, buf: &mut [u8]) {
+        let (head, tail) = buf.split_at_mut(self.cells.len() - at);
+        self.cells.read(at, head);
+        self.cells.read(0, tail);
     }
 
     #[inline]
     fn copy_in(&self, offset: u64, data: &[u8]) {
         let at = self.cell(offset);
-        let to_edge = self.capacity as usize - at;
-        if data.len() <= to_edge {
+        // Of a ring all may be written: what is asked here is not asked again by `write`.
+        if data.len() <= self.cells.writable() - at {
             self.cells.write(at, data);
         } else {
-            let (head, tail) = data.split_at(to_edge);
-            self.cells.write(at, head);
-            self.cells.write(0, tail);
+            self.copy_in_around(at, data);
         }
+    }
+
+    /// Out of line: once a lap at most.
+    #[cold]
+    fn copy_in_around(&self, at: usize, data: &[u8]) {
+        let (head, tail) = data.split_at(self.cells.len() - at);
+        self.cells.write(at, head);
+        self.cells.write(0, tail);
     }
 
     /// The bytes of `offset..offset + len` in place, in one or two pieces.
@@ -253,6 +295,7 @@ impl Window {
     /// - `offset + len` is at most an [`end`](Self::end) that the caller has loaded, and `len` at most the capacity.
     /// - While the slices live, the writer does not write to these offsets' cells: a gate at or below `offset` holds it.
     #[allow(unsafe_code)]
+    #[inline]
     pub unsafe fn lend(&self, offset: u64, len: usize) -> (&[u8], &[u8]) {
         debug_assert!(len as u64 <= self.capacity);
         let at = self.cell(offset);
@@ -265,4 +308,12 @@ impl Window {
         let second = unsafe { self.cells.lend(0, len - head) };
         (first, second)
     }
+}
+
+/// The largest piece that is evicted, copied and published at a time.
+///
+/// A write evicts what it will replace before it copies. In pieces of at most a quarter of the window, the rest stays
+/// readable meanwhile. Below 4 KiB that is not worth it, and above 64 KiB there is nothing more to gain.
+fn piece(capacity: u64) -> usize {
+    (capacity / 4).clamp(capacity.min(4 << 10), 64 << 10) as usize
 }

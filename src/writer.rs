@@ -4,7 +4,6 @@ use crate::{
     DriverIo, Fetcher, Gate, Interrupter, Span, StorageError, StorageResult,
     driver::{Linear, Placed, RingDriver},
     gate::Gates,
-    lifecycle::Stage,
     resource::Shared,
     state::State,
     store::Store,
@@ -52,6 +51,9 @@ pub struct Writer<D: DriverIo> {
 /// What a writer keeps beside the resource that it writes.
 struct Pen {
     gates: Gates,
+    /// How many bytes may be appended before anything but the state has to be looked at: gates, the largest offset, a
+    /// gap, an observer. What it is when last looked; may be stale, and then it is too low.
+    granted: u64,
     /// Where `append` goes, over a driver that is not a ring.
     position: u64,
     publication: Publication,
@@ -86,6 +88,7 @@ impl<D: DriverIo> Writer<D> {
         };
         let pen = Pen {
             gates,
+            granted: 0,
             position,
             publication: Publication::Notify,
             notified_to: position,
@@ -115,9 +118,11 @@ impl<D: DriverIo> Writer<D> {
     /// [`position`](Self::position) tells how much.
     #[inline]
     pub fn append(&mut self, data: &[u8]) -> StorageResult<()> {
-        if self.pen.append_at_once(&self.state, data) {
-            return Ok(());
-        }
+        if self.pen.append_at_once(&self.state, data) { Ok(()) } else { self.append_at_length(data) }
+    }
+
+    #[inline(never)]
+    fn append_at_length(&mut self, data: &[u8]) -> StorageResult<()> {
         self.write_at(self.position(), data)
     }
 
@@ -127,9 +132,11 @@ impl<D: DriverIo> Writer<D> {
     /// As [`append`](Self::append); nothing was written then.
     #[inline]
     pub fn try_append(&mut self, data: &[u8]) -> StorageResult<usize> {
-        if self.pen.append_at_once(&self.state, data) {
-            return Ok(data.len());
-        }
+        if self.pen.append_at_once(&self.state, data) { Ok(data.len()) } else { self.try_append_at_length(data) }
+    }
+
+    #[inline(never)]
+    fn try_append_at_length(&mut self, data: &[u8]) -> StorageResult<usize> {
         self.try_write_at(self.position(), data)
     }
 
@@ -301,6 +308,7 @@ impl Writer<RingDriver> {
     }
 
     fn mint(&mut self, offset: u64) -> Gate {
+        self.pen.granted = 0;
         Gate::new(self.state.clone(), self.pen.gates.mint(offset), offset)
     }
 
@@ -333,28 +341,36 @@ impl Writer<RingDriver> {
 impl Pen {
     /// Appends all of `data`, if nothing stands in the way of that and nobody observes: the usual case, without the
     /// detours of the others. `false` if it did nothing.
-    #[inline]
+    #[inline(always)]
     fn append_at_once<D: DriverIo>(&mut self, state: &State<D>, data: &[u8]) -> bool {
         let Some(ring) = state.ring() else { return false };
-        let window = ring.window();
         let len = data.len() as u64;
-        let usual = state.life.stage() == Stage::Active
-            && len > 0
-            && window.written_to() <= crate::MAX_OFFSET - len
-            && !self.gap_announced
-            && state.observer.is_none()
-            && self.gates.room(window, len) >= len;
-        if usual {
-            window.append(data);
-            if !self.silent() {
-                self.notify(state, window.written_to());
-            }
+        if !state.life.is_active() || len > self.granted && !self.grant(state, ring, len) {
+            return false;
         }
-        usual
+        self.granted -= len;
+        ring.window().append(data);
+        if !self.silent() {
+            self.notify(state, ring.window().written_to());
+        }
+        true
+    }
+
+    /// Looks whether `wanted` bytes may be appended without further ado.
+    #[inline(never)]
+    fn grant<D: DriverIo>(&mut self, state: &State<D>, ring: &RingDriver, wanted: u64) -> bool {
+        self.granted = if self.gap_announced || state.observer.is_some() {
+            0
+        } else {
+            let window = ring.window();
+            self.gates.room(window, wanted).min(crate::MAX_OFFSET - window.written_to())
+        };
+        self.granted >= wanted
     }
 
     fn put<D: DriverIo>(&mut self, state: &State<D>, offset: u64, data: &[u8], wait: Wait<'_>) -> StorageResult<Put> {
         state.life.check_active()?;
+        self.granted = 0;
         match (state.ring(), state.linear()) {
             (Some(ring), _) => self.put_ring(state, ring, offset, data, wait),
             (None, Some(linear)) => self.put_linear(state, linear, offset, data),

@@ -35,11 +35,28 @@ fn has_avx() -> bool {
 
 /// Copies `len` bytes from `src` to `dst` with the best kernel for that size and this processor.
 ///
+/// A small packet is copied on the spot. Everything else is a call away, so that whoever copies stays small enough to be
+/// inlined: a call is dear only where there is little to copy.
+///
 /// # Safety
 ///
 /// That of [`super::copy_out`] or [`super::copy_in`].
 #[inline]
 pub(super) unsafe fn copy(src: *const u8, dst: *mut u8, len: usize) {
+    if (16..=64).contains(&len) {
+        // SAFETY: the caller's promise, and `len` is 16 to 64.
+        unsafe { from_16_to_64(src, dst, len) }
+    } else {
+        // SAFETY: the caller's promise.
+        unsafe { copy_by_call(src, dst, len) }
+    }
+}
+
+/// # Safety
+///
+/// That of [`super::copy_out`] or [`super::copy_in`].
+#[inline(never)]
+unsafe fn copy_by_call(src: *const u8, dst: *mut u8, len: usize) {
     if len <= 64 {
         // SAFETY: the caller's promise, and `len` is at most 64.
         unsafe { upto_64(src, dst, len) }
@@ -63,36 +80,9 @@ pub(super) unsafe fn upto_64(src: *const u8, dst: *mut u8, len: usize) {
     // Each block reads `len` bytes from `src` and writes `len` bytes to `dst`, which the caller has promised: its moves
     // are anchored at the start and at the end, and `len` is at least the size of one of them. The registers that it
     // changes are declared, no move changes a flag, and none uses the stack.
-    if len > 32 {
-        // SAFETY: 33 to 64 bytes as two pairs of 16, at the start and at the end.
-        unsafe {
-            asm!(
-                "movdqu {a}, [{src}]",
-                "movdqu {b}, [{src} + 16]",
-                "movdqu {c}, [{src} + {len} - 32]",
-                "movdqu {d}, [{src} + {len} - 16]",
-                "movdqu [{dst}], {a}",
-                "movdqu [{dst} + 16], {b}",
-                "movdqu [{dst} + {len} - 32], {c}",
-                "movdqu [{dst} + {len} - 16], {d}",
-                src = in(reg) src, dst = in(reg) dst, len = in(reg) len,
-                a = out(xmm_reg) _, b = out(xmm_reg) _, c = out(xmm_reg) _, d = out(xmm_reg) _,
-                options(nostack, preserves_flags),
-            );
-        }
-    } else if len >= 16 {
-        // SAFETY: 16 to 32 bytes as two times 16.
-        unsafe {
-            asm!(
-                "movdqu {a}, [{src}]",
-                "movdqu {b}, [{src} + {len} - 16]",
-                "movdqu [{dst}], {a}",
-                "movdqu [{dst} + {len} - 16], {b}",
-                src = in(reg) src, dst = in(reg) dst, len = in(reg) len,
-                a = out(xmm_reg) _, b = out(xmm_reg) _,
-                options(nostack, preserves_flags),
-            );
-        }
+    if len >= 16 {
+        // SAFETY: the caller's promise, and `len` is 16 to 64.
+        unsafe { from_16_to_64(src, dst, len) }
     } else if len >= 8 {
         // SAFETY: 8 to 15 bytes as two times 8.
         unsafe {
@@ -145,16 +135,48 @@ pub(super) unsafe fn upto_64(src: *const u8, dst: *mut u8, len: usize) {
     }
 }
 
-/// Copies the first `width` bytes, and says after how many of them `dst` is a multiple of `width`: 1 to `width`.
+/// 16 to 64 bytes.
 ///
 /// # Safety
 ///
-/// That of [`super::copy_out`] or [`super::copy_in`] with `width` for a length, which is 16 or 32.
+/// That of [`super::copy_out`] or [`super::copy_in`], and `len` is 16 to 64.
 #[inline]
-unsafe fn align_head(src: *const u8, dst: *mut u8, width: usize) -> usize {
-    // SAFETY: the caller's promise, and `width` is less than 64.
-    unsafe { upto_64(src, dst, width) };
-    width - dst.addr() % width
+unsafe fn from_16_to_64(src: *const u8, dst: *mut u8, len: usize) {
+    debug_assert!((16..=64).contains(&len));
+    // Each block reads `len` bytes from `src` and writes `len` bytes to `dst`, which the caller has promised: its moves
+    // are anchored at the start and at the end, and `len` is at least the size of one of them. The registers that it
+    // changes are declared, no move changes a flag, and none uses the stack.
+    if len > 32 {
+        // SAFETY: 33 to 64 bytes as two pairs of 16, at the start and at the end.
+        unsafe {
+            asm!(
+                "movdqu {a}, [{src}]",
+                "movdqu {b}, [{src} + 16]",
+                "movdqu {c}, [{src} + {len} - 32]",
+                "movdqu {d}, [{src} + {len} - 16]",
+                "movdqu [{dst}], {a}",
+                "movdqu [{dst} + 16], {b}",
+                "movdqu [{dst} + {len} - 32], {c}",
+                "movdqu [{dst} + {len} - 16], {d}",
+                src = in(reg) src, dst = in(reg) dst, len = in(reg) len,
+                a = out(xmm_reg) _, b = out(xmm_reg) _, c = out(xmm_reg) _, d = out(xmm_reg) _,
+                options(nostack, preserves_flags),
+            );
+        }
+    } else {
+        // SAFETY: 16 to 32 bytes as two times 16.
+        unsafe {
+            asm!(
+                "movdqu {a}, [{src}]",
+                "movdqu {b}, [{src} + {len} - 16]",
+                "movdqu [{dst}], {a}",
+                "movdqu [{dst} + {len} - 16], {b}",
+                src = in(reg) src, dst = in(reg) dst, len = in(reg) len,
+                a = out(xmm_reg) _, b = out(xmm_reg) _,
+                options(nostack, preserves_flags),
+            );
+        }
+    }
 }
 
 /// More than 64 bytes in moves of 16.
@@ -165,18 +187,20 @@ unsafe fn align_head(src: *const u8, dst: *mut u8, width: usize) -> usize {
 #[inline]
 pub(super) unsafe fn sse2(src: *const u8, dst: *mut u8, len: usize) {
     debug_assert!(len > 64);
-    // SAFETY: the caller's promise, and `len` is over 64.
-    let skip = unsafe { align_head(src, dst, 16) };
-    // Blocks of 64 while a byte before the last 64 is left, then the last 64.
+    // The first 16 bytes, then blocks of 64 from the next multiple of 16 at `dst` on while a byte before the last 64 is
+    // left, then the last 64.
+    let skip = 16 - dst.addr() % 16;
     let from = src.wrapping_add(skip);
     let to = dst.wrapping_add(skip);
     let last_from = src.wrapping_add(len - 64);
     let last_to = dst.wrapping_add(len - 64);
     // SAFETY: every move is inside the `len` bytes at `src` and `dst` that the caller has promised: a block starts
-    // before `last_to`, 64 bytes before the end, so it ends before the end. The first `skip` bytes are copied already.
-    // What the block changes is declared; it changes flags and does not use the stack.
+    // before `last_to`, 64 bytes before the end, so it ends before the end. `skip` is at most 16, so that none is left
+    // out. What the block changes is declared; it changes flags and does not use the stack.
     unsafe {
         asm!(
+            "movdqu {a}, [{src}]",
+            "movdqu [{dst}], {a}",
             "cmp {to}, {last_to}",
             "jae 3f",
             ".p2align 4",
@@ -202,6 +226,7 @@ pub(super) unsafe fn sse2(src: *const u8, dst: *mut u8, len: usize) {
             "movdqu [{last_to} + 16], {b}",
             "movdqu [{last_to} + 32], {c}",
             "movdqu [{last_to} + 48], {d}",
+            src = in(reg) src, dst = in(reg) dst,
             from = inout(reg) from => _, to = inout(reg) to => _,
             last_from = in(reg) last_from, last_to = in(reg) last_to,
             a = out(xmm_reg) _, b = out(xmm_reg) _, c = out(xmm_reg) _, d = out(xmm_reg) _,
@@ -274,18 +299,69 @@ pub(super) unsafe fn avx(src: *const u8, dst: *mut u8, len: usize) {
         }
         return;
     }
-    // SAFETY: the caller's promise, and `len` is over 256.
-    let skip = unsafe { align_head(src, dst, 32) };
-    // Blocks of 128 while a byte before the last 128 is left, then the last 128.
+    if len <= 512 {
+        // SAFETY: 257 to 512 bytes as two times eight moves of 32, at the start and at the end: inside what the caller
+        // has promised. All registers that `vzeroupper` changes are declared; no move changes a flag.
+        unsafe {
+            asm!(
+                "vmovdqu ymm0, [{src}]",
+                "vmovdqu ymm1, [{src} + 32]",
+                "vmovdqu ymm2, [{src} + 64]",
+                "vmovdqu ymm3, [{src} + 96]",
+                "vmovdqu ymm4, [{src} + 128]",
+                "vmovdqu ymm5, [{src} + 160]",
+                "vmovdqu ymm6, [{src} + 192]",
+                "vmovdqu ymm7, [{src} + 224]",
+                "vmovdqu ymm8, [{src} + {len} - 256]",
+                "vmovdqu ymm9, [{src} + {len} - 224]",
+                "vmovdqu ymm10, [{src} + {len} - 192]",
+                "vmovdqu ymm11, [{src} + {len} - 160]",
+                "vmovdqu ymm12, [{src} + {len} - 128]",
+                "vmovdqu ymm13, [{src} + {len} - 96]",
+                "vmovdqu ymm14, [{src} + {len} - 64]",
+                "vmovdqu ymm15, [{src} + {len} - 32]",
+                "vmovdqu [{dst}], ymm0",
+                "vmovdqu [{dst} + 32], ymm1",
+                "vmovdqu [{dst} + 64], ymm2",
+                "vmovdqu [{dst} + 96], ymm3",
+                "vmovdqu [{dst} + 128], ymm4",
+                "vmovdqu [{dst} + 160], ymm5",
+                "vmovdqu [{dst} + 192], ymm6",
+                "vmovdqu [{dst} + 224], ymm7",
+                "vmovdqu [{dst} + {len} - 256], ymm8",
+                "vmovdqu [{dst} + {len} - 224], ymm9",
+                "vmovdqu [{dst} + {len} - 192], ymm10",
+                "vmovdqu [{dst} + {len} - 160], ymm11",
+                "vmovdqu [{dst} + {len} - 128], ymm12",
+                "vmovdqu [{dst} + {len} - 96], ymm13",
+                "vmovdqu [{dst} + {len} - 64], ymm14",
+                "vmovdqu [{dst} + {len} - 32], ymm15",
+                "vzeroupper",
+                src = in(reg) src, dst = in(reg) dst, len = in(reg) len,
+                out("ymm0") _, out("ymm1") _, out("ymm2") _, out("ymm3") _,
+                out("ymm4") _, out("ymm5") _, out("ymm6") _, out("ymm7") _,
+                out("ymm8") _, out("ymm9") _, out("ymm10") _, out("ymm11") _,
+                out("ymm12") _, out("ymm13") _, out("ymm14") _, out("ymm15") _,
+                options(nostack, preserves_flags),
+            );
+        }
+        return;
+    }
+    // The first 32 bytes, then blocks of 128 from the next multiple of 32 at `dst` on while a byte before the last 128
+    // is left, then the last 128.
+    let skip = 32 - dst.addr() % 32;
     let from = src.wrapping_add(skip);
     let to = dst.wrapping_add(skip);
     let last_from = src.wrapping_add(len - 128);
     let last_to = dst.wrapping_add(len - 128);
     // SAFETY: every move is inside the `len` bytes at `src` and `dst` that the caller has promised: a block starts
-    // before `last_to`, 128 bytes before the end, so it ends before the end. The first `skip` bytes are copied already.
-    // All registers that `vzeroupper` changes are declared; the block changes flags and does not use the stack.
+    // before `last_to`, 128 bytes before the end, so it ends before the end. `skip` is at most 32, so that none
+    // is left out. All registers that `vzeroupper` changes are declared; the block changes flags and does not use the
+    // stack.
     unsafe {
         asm!(
+            "vmovdqu ymm0, [{src}]",
+            "vmovdqu [{dst}], ymm0",
             "cmp {to}, {last_to}",
             "jae 3f",
             ".p2align 4",
@@ -312,6 +388,7 @@ pub(super) unsafe fn avx(src: *const u8, dst: *mut u8, len: usize) {
             "vmovdqu [{last_to} + 64], ymm2",
             "vmovdqu [{last_to} + 96], ymm3",
             "vzeroupper",
+            src = in(reg) src, dst = in(reg) dst,
             from = inout(reg) from => _, to = inout(reg) to => _,
             last_from = in(reg) last_from, last_to = in(reg) last_to,
             out("ymm0") _, out("ymm1") _, out("ymm2") _, out("ymm3") _,

@@ -48,7 +48,9 @@ pub fn write_missing(
     let end = end.ok_or(StorageError::OffsetOverflow { offset, len: data.len() as u64 })?;
     let mut rest = offset..end;
     while let Some(gap) = store.coverage().next_unwritten(&rest) {
-        reserve(&gap)?;
+        if gap.end > store.segments().roomy_to() {
+            reserve(&gap)?;
+        }
         // Both differences are at most `data.len()`.
         store.write(gap.start, &data[(gap.start - offset) as usize..(gap.end - offset) as usize]);
         rest.start = gap.end;

@@ -84,7 +84,9 @@ impl MemDriver {
             return Err(StorageError::CapacityExceeded { needed: range.end, capacity });
         }
         let bytes = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
-        generation.store.segments().map(range).map_err(|_| StorageError::OutOfMemory { bytes })
+        generation.store.segments().map(range).map_err(|_| StorageError::OutOfMemory { bytes })?;
+        generation.store.segments().has_room(generation.len.into_iter().chain(self.capacity).min().unwrap_or(u64::MAX));
+        Ok(())
     }
 }
 
@@ -148,6 +150,7 @@ impl DriverIo for MemDriver {
         }
         let end = linear::commit_end(&current.store, final_len)?;
         current.store.complete(end, |range| self.reserve(&current, range))?;
+        current.store.segments().forget_room();
         *current = Generation { store: Arc::new(current.store.settled(end)), len: None, committed: Some(end) };
         Ok(())
     }

@@ -308,7 +308,9 @@ impl Linear for MmapDriver {
 fn reserve(generation: &Generation, path: &Path, range: &Range<u64>) -> StorageResult<()> {
     let Phase::Written { part, .. } = &generation.phase else { return Err(StorageError::Committed) };
     part.reserve(range)?;
-    generation.store.segments().map(range).map_err(|e| failed(path, "map", e))
+    generation.store.segments().map(range).map_err(|e| failed(path, "map", e))?;
+    generation.store.segments().has_room(part.reserved_to());
+    Ok(())
 }
 
 impl DriverIo for MmapDriver {
@@ -317,6 +319,8 @@ impl DriverIo for MmapDriver {
         let Phase::Written { part, replaces } = &current.phase else { return Err(StorageError::Committed) };
         let end = linear::commit_end(&current.store, final_len)?;
         current.store.complete(end, |range| reserve(&current, &self.path, range))?;
+        // A commit that cuts the file and then fails can be written on.
+        current.store.segments().forget_room();
         let synced = part.publish(&current.store, end, *replaces)?;
         *current = Generation { store: Arc::new(current.store.settled(end)), phase: Phase::Committed(end) };
         synced
@@ -326,8 +330,11 @@ impl DriverIo for MmapDriver {
     /// preempted in the middle of taking an element from a queue that is full.
     fn notify_write(&self, range: &Range<u64>) {
         self.ready.push(range.clone());
-        // Relaxed: see the field.
-        self.unflushed.fetch_add(range.end.saturating_sub(range.start), Relaxed);
+        // Nobody asks how much it is if nothing is flushed by itself.
+        if self.flush_every.is_some() {
+            // Relaxed: see the field.
+            self.unflushed.fetch_add(range.end.saturating_sub(range.start), Relaxed);
+        }
     }
 
     fn path(&self) -> Option<&Path> {

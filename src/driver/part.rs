@@ -273,12 +273,18 @@ impl Part {
     /// was there is harmed.
     #[inline]
     pub fn reserve(&self, range: &Range<u64>) -> StorageResult<()> {
-        // [reserved] Acquire: the file is as long as that. Pairs with the Release below; what it orders is the length
-        // of the file, in the kernel, so that no model shows it.
-        if range.end <= self.reserved_to.load(Acquire) {
+        if range.end <= self.reserved_to() {
             return Ok(());
         }
         self.reserve_more(range)
+    }
+
+    /// Below this all blocks are allocated.
+    #[inline]
+    pub fn reserved_to(&self) -> u64 {
+        // [reserved] Acquire: the file is as long as that. Pairs with the Release in `reserve_more`; what it orders is the
+        // length of the file, in the kernel, so that no model shows it.
+        self.reserved_to.load(Acquire)
     }
 
     #[cold]
@@ -300,7 +306,7 @@ impl Part {
             Err(_) => self.allocate(&mut reserved, &pages(range.end))?,
         }
         let to = reserved.first().filter(|first| first.start == 0).map_or(0, |first| first.end);
-        // [reserved] Release: pairs with the Acquire above.
+        // [reserved] Release: pairs with the Acquire in `reserved_to`.
         self.reserved_to.store(to, Release);
         Ok(())
     }

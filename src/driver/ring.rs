@@ -69,6 +69,7 @@ pub struct RingDriver {
 impl RingDriver {
     /// How many bytes the window holds.
     #[must_use]
+    #[inline]
     pub fn capacity(&self) -> u64 {
         self.window.capacity()
     }

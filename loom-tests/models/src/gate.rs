@@ -14,6 +14,8 @@ models! {
     // One side polls, the other too: no fence but those of the protocol.
     lent_bytes_stay => polled(2, 4, 2),
     lent_bytes_stay_in_a_ring_of_three => polled(3, 4, 1),
+    copied_bytes_stay => copied(),
+    a_write_that_fits_in_part_leaves_no_room => in_part(),
     a_gate_minted_late_holds_too => minted_late(),
     the_slower_of_two_gates_holds => two_gates(),
     a_dropped_gate_lets_go => dropped(),
@@ -95,6 +97,43 @@ fn polled(capacity: usize, end: u64, reads: usize) {
             }
         });
         write_to(&mut writer, end);
+        reader.join().unwrap();
+    });
+}
+
+/// The same for a gate that copies.
+fn copied() {
+    explore(AtMost(3), || {
+        let (_resource, mut writer) = ring(2);
+        let mut gate = writer.gate();
+        silence(&mut writer, &mut gate);
+        let reader = thread::spawn(move || {
+            for _ in 0..2 {
+                let at = gate.position();
+                let mut got = [0];
+                if gate.try_read(&mut got).is_ok() {
+                    assert_eq!(got, [byte(at)], "TORN at offset {at}");
+                }
+            }
+        });
+        write_to(&mut writer, 4);
+        reader.join().unwrap();
+    });
+}
+
+fn in_part() {
+    explore(Any, || {
+        let (_resource, mut writer) = ring(2);
+        let mut gate = writer.gate();
+        silence(&mut writer, &mut gate);
+        write_to(&mut writer, 1);
+        let reader = thread::spawn(move || {
+            let _ = gate.slices().unwrap().as_slices();
+            // Kept, with all that there is.
+            gate
+        });
+        assert_eq!(writer.try_append(&[byte(1), byte(2)]).unwrap(), 1);
+        assert_eq!(writer.try_append(&[byte(2)]).unwrap(), 0, "OVERRUN");
         reader.join().unwrap();
     });
 }

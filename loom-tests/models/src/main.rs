@@ -12,6 +12,7 @@ mod gate;
 mod lifecycle;
 mod pcm;
 mod ready;
+mod store;
 mod wait;
 mod window;
 
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
             driver::MODELS,
             pcm::MODELS,
             coverage::MODELS,
+            store::MODELS,
             ready::MODELS,
         ]
         .into_iter()

@@ -29,6 +29,7 @@ models! {
     span_three_times => spans(SHORT_JUMP, 3, false),
     bytes_of_a_span_are_there => spans(WITH_JUMP, 1, true),
     oldest_after_end_belongs_to_it => oldest_after_end(),
+    base_after_end_belongs_to_it => base_after_end(),
 }
 
 #[derive(Clone, Copy)]
@@ -143,6 +144,19 @@ fn oldest_after_end() {
         let end = window.end();
         let start = window.oldest();
         assert!(end < 5 || start >= 5, "a gap inside the window: {start}..{end}");
+        writer.join().unwrap();
+    });
+}
+
+/// Nor a gate, which looks at the base only.
+fn base_after_end() {
+    explore(Any, || {
+        let window = Arc::new(Window::new(2, 0).unwrap());
+        let other = window.clone();
+        let writer = thread::spawn(move || run(&other, WITH_JUMP));
+        let end = window.end();
+        let base = window.base();
+        assert!(end < 5 || base >= 5, "a gap above the base: {base}..{end}");
         writer.join().unwrap();
     });
 }

@@ -7,6 +7,7 @@ mod gate;
 mod lifecycle;
 mod pcm;
 mod ready;
+mod store;
 mod wait;
 mod window;
 
@@ -62,6 +63,7 @@ pub fn all() -> Vec<(u32, &'static Mutant)> {
         driver::MUTANTS,
         pcm::MUTANTS,
         coverage::MUTANTS,
+        store::MUTANTS,
         ready::MUTANTS,
     ];
     (1..).zip(tables.into_iter().flatten()).collect()

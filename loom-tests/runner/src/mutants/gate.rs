@@ -89,6 +89,43 @@ pub(super) const MUTANTS: &[Mutant] = &[
         ..Mutant::NONE
     },
     Mutant {
+        name: "gate/mint-keeps-the-grant",
+        why: "the writer goes by a grant that is older than the gate",
+        edits: &[edit(WRITER, &["fn mint"], "self.pen.granted = 0;", "")],
+        caught_by: &["gate::a_gate_minted_late_holds_too"],
+        symptom: RACE,
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/grant-spent-twice",
+        why: "what was granted was written by other ways",
+        edits: &[edit(WRITER, &["impl Pen", "fn put<D: DriverIo>"], "self.granted = 0;", "")],
+        caught_by: &["gate::a_write_that_fits_in_part_leaves_no_room"],
+        symptom: "OVERRUN",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/grant-not-spent",
+        why: "the writer writes as much again as it was granted once",
+        edits: &[edit(WRITER, &["fn append_at_once"], "self.granted -= len;", "")],
+        caught_by: &["gate::copied_bytes_stay"],
+        symptom: "TORN",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/given-up-before-the-copy",
+        why: "the bytes are still being copied",
+        edits: &[edit(
+            FILE,
+            &["pub fn try_read"],
+            "self.copy_out(buf);",
+            "self.release(self.position + wanted); self.copy_out(buf);",
+        )],
+        caught_by: &["gate::copied_bytes_stay"],
+        symptom: "TORN",
+        ..Mutant::NONE
+    },
+    Mutant {
         name: "gate/not-inherited",
         why: "the next writer does not know of a gate that the last one minted",
         edits: &[edit(
@@ -127,6 +164,30 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "gate/no-start-check",
         why: "the gate reads on in the gap",
         edits: &[edit(FILE, &["fn adopt"], "self.position < edge.start", "false")],
+        caught_by: &["gate::a_jump_waits_for_the_gate"],
+        symptom: RACE,
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/no-base-check",
+        why: "the gate reads on in the gap",
+        edits: &[edit(FILE, &["fn glance"], "ring.window().base() <= self.position", "true")],
+        caught_by: &["gate::a_jump_waits_for_the_gate"],
+        symptom: RACE,
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/base-before-the-end",
+        why: "an end behind the jump is held against a base before it",
+        edits: &[
+            edit(
+                FILE,
+                &["fn glance"],
+                "match «self.state.glance(ring)»",
+                "{ let base = ring.window().base(); self.state.glance(ring).filter(|_| base <= self.position) }",
+            ),
+            edit(FILE, &["fn glance"], "ring.window().base() <= self.position", "true"),
+        ],
         caught_by: &["gate::a_jump_waits_for_the_gate"],
         symptom: RACE,
         ..Mutant::NONE

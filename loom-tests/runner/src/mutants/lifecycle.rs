@@ -49,6 +49,37 @@ pub(super) const MUTANTS: &[Mutant] = &[
         ..Mutant::NONE
     },
     Mutant {
+        name: "lifecycle/glance-at-the-end-only",
+        why: "a reader of an old generation reads on in the next",
+        edits: &[edit(STATE, &["fn glance"], "self.life.is_active().then_some(end)", "Some(end)")],
+        caught_by: &[
+            "lifecycle::an_old_generation_keeps_its_end",
+            "lifecycle::an_old_generation_that_failed_keeps_its_end",
+        ],
+        symptom: "NEXT",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "lifecycle/glance-at-the-state-first",
+        why: "the generation may end, and the next one write, between the two looks",
+        edits: &[
+            Edit {
+                file: STATE,
+                within: &["fn glance"],
+                find: "let end = ring.window().end();",
+                replace: "let end = if self.life.is_active() { ring.window().end() } else { 0 };",
+                binds: "end",
+            },
+            edit(STATE, &["fn glance"], "self.life.is_active().then_some(end)", "Some(end)"),
+        ],
+        caught_by: &[
+            "lifecycle::an_old_generation_keeps_its_end",
+            "lifecycle::an_old_generation_that_failed_keeps_its_end",
+        ],
+        symptom: "NEXT",
+        ..Mutant::NONE
+    },
+    Mutant {
         name: "lifecycle/known-end-for-the-verdict",
         why: "the verdict is newer than the end that it is held against",
         edits: &[edit(

@@ -147,7 +147,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "pcm/no-start-check",
         why: "a seek was answered and the ring filled anew while the reader copied",
-        edits: &[edit("window.rs", &["fn read"], "(!self.lapped(offset)).then_some(n)", "Some(n)")],
+        edits: &[edit("window.rs", &["fn read_all"], "!self.lapped(offset)", "true")],
         caught_by: &["pcm::a_seek_while_it_plays"],
         symptom: "LOST",
         ..Mutant::NONE
@@ -263,7 +263,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "pcm/tap-no-start-check",
         why: "frames were overwritten while the tap copied them",
-        edits: &[edit("window.rs", &["fn read"], "(!self.lapped(offset)).then_some(n)", "Some(n)")],
+        edits: &[edit("window.rs", &["fn read_all"], "!self.lapped(offset)", "true")],
         caught_by: &["pcm::a_tap_hears_what_was_heard"],
         symptom: "NOT heard",
         ..Mutant::NONE

@@ -81,7 +81,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "window/no-start-check",
         why: "nobody finds out that the copy was lapped, or was of a gap",
-        edits: &[edit(FILE, &["fn read"], "(!self.lapped(offset)).then_some(n)", "Some(n)")],
+        edits: &[edit(FILE, &["fn read_all"], "!self.lapped(offset)", "true")],
         caught_by: &["window::read_0_2", "window::read_3_1_in_the_gap"],
         symptom: "TORN",
         ..Mutant::NONE
@@ -92,11 +92,11 @@ pub(super) const MUTANTS: &[Mutant] = &[
         edits: &[
             edit(
                 FILE,
-                &["fn read"],
-                "self.copy_out(offset, &mut buf[..n]);",
-                "if self.lapped(offset) { return None; } self.copy_out(offset, &mut buf[..n]);",
+                &["fn read_all"],
+                "self.copy_out(offset, buf);",
+                "if self.lapped(offset) { return false; } self.copy_out(offset, buf);",
             ),
-            edit(FILE, &["fn read"], "(!self.lapped(offset)).then_some(n)", "Some(n)"),
+            edit(FILE, &["fn read_all"], "!self.lapped(offset)", "true"),
         ],
         caught_by: &["window::read_0_2"],
         symptom: "TORN",
@@ -164,6 +164,30 @@ pub(super) const MUTANTS: &[Mutant] = &[
         ],
         caught_by: &["window::read_3_1_in_the_gap"],
         symptom: "TORN",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "window/base-after-the-end",
+        why: "the end behind a jump is seen before the jump's base",
+        edits: &[
+            edit(
+                FILE,
+                &["fn restart"],
+                "self.end.store(at, Release);",
+                "self.end.store(at, Release); self.base.store(at, Relaxed);",
+            ),
+            edit(FILE, &["fn restart"], "self.base.store(at, Relaxed);", ""),
+        ],
+        caught_by: &["window::base_after_end_belongs_to_it"],
+        symptom: "a gap above the base",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "window/end-load-relaxed-hides-a-base",
+        why: "the end behind a jump is seen before the jump's base",
+        edits: &[edit(FILE, &["fn end"], "self.end.load(«Acquire»)", "Relaxed")],
+        caught_by: &["window::base_after_end_belongs_to_it"],
+        symptom: "a gap above the base",
         ..Mutant::NONE
     },
     Mutant {
