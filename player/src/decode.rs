@@ -53,6 +53,9 @@ const MOST_FAILED_PACKETS: u32 = 8;
 /// A stream of which so much can be skipped without a frame of audio is none.
 const MOST_BARREN_BYTES: u64 = 4 << 20;
 
+/// By how much further ahead an offset is chosen that turned out too late, at least.
+const LEAST_STEP_BYTES: u64 = 4 << 10;
+
 /// Where nothing could be made of the bytes, so many are passed over.
 const LOST_STEP_BYTES: u64 = 4 << 10;
 
@@ -668,7 +671,17 @@ impl<D: DriverIo> Decoder<D> {
         }
         // The clock learns of it.
         self.timeline.passed(here);
-        Some(self.locate(Target::Seconds(from), place.choices + 1)).filter(|better| better.offset != place.offset)
+        let mut better = self.locate(Target::Seconds(from), place.choices + 1);
+        if off > MOST_LATE_SECONDS {
+            // A decoder begins at the next page or frame, which may be long: before it, then, and each time by more.
+            let rate = self.timeline.bytes_per_second(here.offset, 30.0).unwrap_or(0.0);
+            let back = (off * rate) as u64 + (LEAST_STEP_BYTES << place.choices);
+            let oldest = self.reader.valid_window().map_or(0, |window| self.oldest_safe(window));
+            better.offset = better.offset.min(place.offset).saturating_sub(back).max(oldest);
+            better.seconds = self.timeline.seconds_at(better.offset).unwrap_or(0.0);
+            better.from = Some(from);
+        }
+        Some(better).filter(|better| better.offset != place.offset)
     }
 
     /// What is between the decoder and the live edge, in seconds, if the stream is live and it can be told.

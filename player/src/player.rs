@@ -357,7 +357,7 @@ impl Chain {
             live: is_live,
             follow_clock: is_live && output.has_clock(),
             when_lapped: options.when_lapped,
-            ahead: options.marks.start + AHEAD,
+            ahead: options.marks.start.max(Marks::MOST_START) + AHEAD,
             live_lead,
         };
         let opened = sender.clone();
@@ -617,8 +617,9 @@ impl Chain {
             None if is_connected => Phase::Buffering { there: Duration::ZERO, wanted: self.marks.start },
             None => Phase::Connecting,
             Some(_) if self.transport.is_paused() => Phase::Paused,
-            Some(_) if self.transport.is_buffering() && is_connected => {
-                Phase::Buffering { there: Duration::from_secs_f64(queued), wanted: self.marks.start }
+            Some(playing) if self.transport.is_buffering() && is_connected => {
+                let wanted = self.transport.start_frames() as f64 / f64::from(playing.rate_hz);
+                Phase::Buffering { there: Duration::from_secs_f64(queued), wanted: Duration::from_secs_f64(wanted) }
             }
             Some(_) if !is_connected && !self.decoding.state().is_drained() => Phase::Reconnecting,
             Some(_) => Phase::Playing,

@@ -18,6 +18,12 @@ pub struct Marks {
     pub rebuffer: Duration,
 }
 
+impl Marks {
+    /// Each time that the audio runs out, the start mark is doubled, up to this: some stations send in portions that are
+    /// longer than a mark.
+    pub const MOST_START: Duration = Duration::from_secs(4);
+}
+
 impl Default for Marks {
     fn default() -> Self {
         Self { start: Duration::from_millis(1_000), rebuffer: Duration::from_millis(100) }
@@ -30,6 +36,8 @@ pub struct Transport {
     paused: AtomicBool,
     buffering: AtomicBool,
     seeks: AtomicU64,
+    /// The start mark, by now.
+    start_frames: AtomicU64,
     rebuffers: AtomicU64,
     /// Frames of silence that were played while audio was collected, once playing had begun.
     silent_frames: AtomicU64,
@@ -46,6 +54,7 @@ impl Transport {
             paused: false.into(),
             buffering: true.into(),
             seeks: 0.into(),
+            start_frames: 0.into(),
             rebuffers: 0.into(),
             silent_frames: 0.into(),
             first_sound: 0.into(),
@@ -79,6 +88,12 @@ impl Transport {
     #[must_use]
     pub fn is_buffering(&self) -> bool {
         self.buffering.load(Relaxed)
+    }
+
+    /// How many frames there have to be before playing starts, or goes on; 0 before there are any.
+    #[must_use]
+    pub fn start_frames(&self) -> u64 {
+        self.start_frames.load(Relaxed)
     }
 
     /// How often playing paused for want of audio.
@@ -135,6 +150,7 @@ pub(super) struct Valve {
     tap: Tap<f32>,
     decoder: DecoderState,
     start_frames: usize,
+    most_start_frames: usize,
     rebuffer_frames: usize,
     collected: bool,
     has_begun: bool,
@@ -156,9 +172,22 @@ impl Valve {
         let limit = limit_frames.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
         let start_frames = frames(marks.start).clamp(1, limit.max(1));
         let rebuffer_frames = frames(marks.rebuffer).min(start_frames);
+        let most_start_frames = frames(Marks::MOST_START).min(limit);
         let seeks = transport.seeks();
+        transport.start_frames.store(start_frames as u64, Relaxed);
         let (collected, has_begun, paused) = (false, false, false);
-        Self { transport, tap, decoder, start_frames, rebuffer_frames, collected, has_begun, paused, seeks }
+        Self {
+            transport,
+            tap,
+            decoder,
+            start_frames,
+            most_start_frames,
+            rebuffer_frames,
+            collected,
+            has_begun,
+            paused,
+            seeks,
+        }
     }
 
     /// What the next period, of so many frames, is to be.
@@ -174,6 +203,8 @@ impl Valve {
             self.collected = false;
             if std::mem::replace(&mut self.seeks, self.transport.seeks()) == self.seeks {
                 self.transport.rebuffers.fetch_add(1, Relaxed);
+                self.start_frames = self.start_frames.max(self.most_start_frames.min(2 * self.start_frames));
+                self.transport.start_frames.store(self.start_frames as u64, Relaxed);
             }
         }
         if !self.collected && (queued >= self.start_frames || drained) {
