@@ -38,6 +38,13 @@ skip() {
 # Said behind the name of a check that passed.
 note() { echo -n "${1}; " >>notes; }
 
+# What leaves the process group of its check, and so has to be ended one by one.
+at_the_end=()
+end_others() {
+    local command
+    for command in "${at_the_end[@]}"; do $command 2>/dev/null || true; done
+}
+
 # holds FILE CONDITION…: each is true of the JSON in the file.
 holds() {
     local file=$1 condition
@@ -160,18 +167,28 @@ odd() { url=http://127.0.0.1:$ODD_PORT/$1; }
 
 jackd_start() {
     export JACK_NO_AUDIO_RESERVATION=1 JACK_DEFAULT_SERVER=${1:-rl$$}
+    # There may be eight servers on a machine, and of those that were killed the places are free a while later.
+    wait_for 30 jackd_starts || fail "jackd does not start: $(grep -vE 'opyright|WARRANTY|software|conditions' jackd.txt | tail -n 1)"
+}
+jackd_starts() {
     jackd -n "$JACK_DEFAULT_SERVER" -R -P 70 -d dummy -r 48000 -p 256 >>jackd.txt 2>&1 &
     jackd=$!
-    wait_for 10 has_port system:playback_2 || fail "jackd does not start: $(tail -n 1 jackd.txt)"
+    at_the_end+=("kill $jackd")
+    wait_for 10 jackd_answers && kill -0 $jackd 2>/dev/null
+}
+jackd_answers() { ! kill -0 $jackd 2>/dev/null || has_port system:playback_2; }
+
+has_port() {
+    local ports
+    # All of it: a client that a closed pipe kills is one that the server falters over.
+    ports=$(limit 3 jack_lsp 2>/dev/null) && grep -q "$1" <<<"$ports"
 }
 
-has_port() { limit 3 jack_lsp 2>/dev/null | grep -q "$1"; }
-
-# Something with two ports that are listened to, as `recorder:input_1` and `_2`, to a file.
+# Something with two ports that are listened to, as `jack_capture:input1` and `2`, to a file.
 record_jack() {
-    ffmpeg -nostdin -hide_banner -loglevel error -y -channels 2 -f jack -i recorder -c:a pcm_f32le "$1" 2>>ffmpeg.txt &
+    jack_capture -c 2 -mc --daemon -b FLOAT -f wav "$1" >jack_capture.txt 2>&1 &
     recorder=$!
-    wait_for 10 has_port recorder:input_2 || fail "nothing records JACK: $(tail -n 1 ffmpeg.txt)"
+    wait_for 10 has_port jack_capture:input2 || fail "nothing records JACK: $(tail -n 1 jack_capture.txt)"
 }
 
 record_end() {
@@ -185,7 +202,7 @@ tm() { tmux -S "$PWD/tmux.sock" -f /dev/null "$@"; }
 
 # terminal COMMAND: in a terminal of its own.
 terminal() {
-    trap 'tm kill-server 2>/dev/null || true' EXIT
+    at_the_end+=("tm kill-server")
     tm new-session -d -x 100 -y 24 "$1"
 }
 
@@ -230,7 +247,7 @@ heard_in_wav() {
 heard_by_jack() {
     jackd_start
     record_jack heard.wav
-    plays 30 "$url" --seconds 8 --output jack --device recorder
+    plays 30 "$url" --seconds 8 --output jack --device jack_capture
     record_end
     measure heard.wav
     # What the machine was too late for is no fault of the player, and is counted.
@@ -465,7 +482,7 @@ moved_on() { shows '^♪' && math "$(position) > $1 && $(position) < $1 + 10"; }
 
 noisy_steps='aevalsrc=0.25*sin(2*PI*(300+10*floor(t/10))*t)+0.001*(random(0)-0.5):s=44100:d=420'
 check_seek_flac() {
-    make tones.flac -i "$noisy_steps" -c:a flac
+    make tones.flac -i "$noisy_steps" -c:a flac -sample_fmt s16
     seek tones.flac
 }
 check_seek_mp3() {
@@ -494,8 +511,8 @@ check_jack_restarted() {
     jackd_start "$JACK_DEFAULT_SERVER"
     record_jack heard.wav
     wait_for 10 has_port roundelay:left || fail "not back: $(tail -n 1 err.txt)"
-    jack_connect roundelay:left recorder:input_1
-    jack_connect roundelay:right recorder:input_2
+    jack_connect roundelay:left jack_capture:input1
+    jack_connect roundelay:right jack_capture:input2
     wait $player || fail "exit code $?: $(tail -n 1 err.txt)"
     record_end
     measure heard.wav
@@ -520,7 +537,7 @@ check_pipewire() {
     limit 5 pactl load-module module-null-sink sink_name=out rate=48000 >/dev/null || skip "PipeWire has no null sink"
     limit 5 pactl set-default-sink out || true
     sleep 1
-    limit 40 parec -d out.monitor --rate=48000 --channels=2 --format=float32le --file-format=wav heard.wav 2>>pipewire.txt &
+    timeout --foreground -k 2 40 parec -d out.monitor --rate=48000 --channels=2 --format=float32le --file-format=wav heard.wav 2>>pipewire.txt &
     recorder=$!
     station mp3-mono
     export LD_LIBRARY_PATH=$library PIPEWIRE_LATENCY=256/48000
@@ -633,7 +650,7 @@ check_broken_mp3() {
     broken file.mp3
 }
 check_broken_flac() {
-    make file.flac -i "aevalsrc=0.25*sin(2*PI*440*t)+0.001*(random(0)-0.5):s=44100:d=8" -ac 2 -c:a flac
+    make file.flac -i "aevalsrc=0.25*sin(2*PI*440*t)+0.001*(random(0)-0.5):s=44100:d=8" -ac 2 -c:a flac -sample_fmt s16
     broken file.flac
 }
 
@@ -709,7 +726,8 @@ check_playlist_empty() {
 # It ends when it is told to, with its summary, and with the terminal as it was.
 ends_by() {
     station mp3
-    limit 40 "$ROUNDELAY" play "$url" --output wav:heard.wav >out.txt 2>err.txt </dev/null &
+    # A function would be in a shell of its own, which is told in place of the player.
+    timeout --foreground -k 2 40 "$ROUNDELAY" play "$url" --output wav:heard.wav >out.txt 2>err.txt </dev/null &
     local player=$! began
     wait_for 15 test -s heard.wav || fail "nothing plays: $(tail -n 1 err.txt)"
     sleep 3
@@ -776,7 +794,7 @@ stopped_draws_nothing() {
     sleep 1
     [ "$(screen)" = "$first" ] || fail "drawn while suspended: $(screen)"
 }
-last_block_is_whole() { screen | grep -v '^$' | tail -n 5 | head -n 1 | grep -q '^♪'; }
+last_block_is_whole() { screen | grep -v '^$' | tail -n 6 | head -n 1 | grep -q '^♪'; }
 
 # --- a server that is odd: one connection, on standard input and output ------------------------------------------------
 
@@ -839,7 +857,7 @@ answer() {
 
 install() {
     local command missing=()
-    declare -A package=([jackd]=jackd2 [jack_lsp]=jackd2 [icecast2]=icecast2 [ffmpeg]=ffmpeg [nginx]=nginx-light [tmux]=tmux
+    declare -A package=([jackd]=jackd2 [jack_lsp]=jackd2 [jack_capture]=jack-capture [icecast2]=icecast2 [ffmpeg]=ffmpeg [nginx]=nginx-light [tmux]=tmux
         [curl]=curl [jq]=jq [socat]=socat [setpriv]=util-linux [pipewire]="pipewire pipewire-jack" [wireplumber]=wireplumber
         [pipewire-pulse]=pipewire-pulse [pactl]=pulseaudio-utils [dbus-daemon]=dbus)
     for command in "${!package[@]}"; do
@@ -873,8 +891,6 @@ finish() {
 
 # A check is a process group of its own, with all that it started.
 end_group() {
-    local socket=$TMP/${name_of[$1]:-none}/tmux.sock
-    [ ! -S "$socket" ] || tmux -S "$socket" kill-server 2>/dev/null || true
     kill -0 -- "-$1" 2>/dev/null || return 0
     kill -TERM -- "-$1" 2>/dev/null || true
     kill -CONT -- "-$1" 2>/dev/null || true
@@ -1019,6 +1035,7 @@ case ${1:-} in
 --answer) answer ;;
 --check)
     cd "$TMP/$2"
+    trap end_others EXIT
     "check_${2//-/_}"
     : >passed
     ;;

@@ -155,6 +155,10 @@ fn measure(samples: &[f32], channels: usize, rate_hz: u32, frames: usize, first:
         match (start, end) {
             _ if start == end => {}
             (0, _) => report.leading_silence_seconds = seconds,
+            // Before its first whole frame a lossy codec hums.
+            _ if report.tones.is_empty() => {
+                report.leading_silence_seconds = round(end as f64 / rate, 1e4);
+            }
             _ if end == mono.len() => report.trailing_silence_seconds = seconds,
             _ => report.gaps.push(Gap { at_seconds: seconds_of(start), seconds }),
         }
