@@ -905,6 +905,9 @@ groups=()
 finish() {
     trap - EXIT INT TERM
     local group server
+    # Said by a helper of the checks, if this is none.
+    [ ! -s failed ] || echo "failed: $(cat failed)"
+    end_others
     for group in "${groups[@]}"; do end_group "$group"; done
     for server in "${servers[@]}"; do kill "$server" 2>/dev/null || true; done
     wait
@@ -1019,12 +1022,8 @@ reap() { # one check has ended
 }
 
 declare -A began
-main() {
-    local name
-    for name in "$@"; do
-        [[ " ${checks[*]} " == *" $name "* ]] || { echo "no check is called $name; see --list"; exit 2; }
-    done
-    [ $# -gt 0 ] || set -- "${checks[@]}"
+# Everything that checks need: the program, and servers.
+begin() {
     TMP=$(mktemp -d "${TMPDIR:-/tmp}/roundelay-live.XXXXXX")
     export TMP REPOSITORY=$PWD
     trap finish EXIT
@@ -1037,6 +1036,15 @@ main() {
     cp "$target/release/roundelay" "$target/release/examples/measure" "$TMP"
     export ROUNDELAY=$TMP/roundelay MEASURE=$TMP/measure
     start_servers
+}
+
+main() {
+    local name
+    for name in "$@"; do
+        [[ " ${checks[*]} " == *" $name "* ]] || { echo "no check is called $name; see --list"; exit 2; }
+    done
+    [ $# -gt 0 ] || set -- "${checks[@]}"
+    begin
     for name; do
         while [ ${#groups[@]} -ge "${JOBS:-4}" ]; do reap; done
         mkdir -p "$TMP/$name"
@@ -1055,6 +1063,8 @@ main() {
 case ${1:-} in
 --list) printf '%s\n' "${checks[@]}" ;;
 --answer) answer ;;
+# For ci/listen.sh.
+--sourced) ;;
 --check)
     cd "$TMP/$2"
     trap end_others EXIT
