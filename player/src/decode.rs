@@ -168,6 +168,10 @@ struct Shared {
     broken: AtomicU64,
     /// It waits for the network.
     hungry: AtomicBool,
+    /// How often it did, and got something.
+    meals: AtomicU64,
+    /// How much audio comes at once, in milliseconds.
+    portion_ms: AtomicU64,
     /// What is decoded lasts for a while.
     well_ahead: AtomicBool,
     /// All there is has been written to the callback.
@@ -187,6 +191,10 @@ struct Shared {
 impl Shared {
     fn take_target(&self) -> Option<Target> {
         lock(&self.target).take()
+    }
+
+    fn portion(&self) -> Duration {
+        Duration::from_millis(self.portion_ms.load(Relaxed))
     }
 
     fn is_asked(&self) -> bool {
@@ -221,6 +229,12 @@ impl DecoderState {
     #[must_use]
     pub fn is_well_ahead(&self) -> bool {
         !self.is_hungry() && self.0.well_ahead.load(Relaxed)
+    }
+
+    /// How much audio comes at once from the network, as a rule: until the next comes, it has to last.
+    #[must_use]
+    pub fn portion(&self) -> Duration {
+        self.0.portion()
     }
 
     /// Whether all there is has been decoded.
@@ -463,7 +477,10 @@ impl<D: DriverIo> Decoder<D> {
         let last = if self.options.live { edge } else { self.file_len().unwrap_or(edge) };
         let seconds = match target {
             Target::Seconds(seconds) => seconds.max(0.0),
-            Target::Live => self.timeline.seconds_at(last).unwrap_or(0.0) - self.options.live_lead.as_secs_f64(),
+            Target::Live => {
+                let lead = self.options.live_lead + self.shared.portion();
+                self.timeline.seconds_at(last).unwrap_or(0.0) - lead.as_secs_f64()
+            }
         };
         let wanted = self.timeline.offset_at(seconds - PREROLL_SECONDS).unwrap_or(0);
         let oldest = window.map_or(0, |window| self.oldest_safe(window));

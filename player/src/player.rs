@@ -35,7 +35,7 @@ use crate::summary::Summary;
 use crate::timeline::{Moment, Timeline};
 
 /// The status is drawn this often: as seldom as a meter can be looked at.
-const REDRAW: Duration = Duration::from_millis(250);
+const REDRAW: Duration = Duration::from_millis(333);
 
 /// Without a terminal there is less to see.
 const LOOK: Duration = Duration::from_millis(1_000);
@@ -481,7 +481,7 @@ impl Chain {
         let (window, _) = self.media.window();
         let seconds_at = |offset| self.timeline.seconds_at(offset).unwrap_or(0.0);
         let (first, last) = if self.is_live {
-            (seconds_at(window.start), seconds_at(window.end) - self.live_lead.as_secs_f64())
+            (seconds_at(window.start), seconds_at(window.end) - self.live_lead().as_secs_f64())
         } else {
             let len = self.media.file_len().unwrap_or(window.end);
             (0.0, self.timeline.duration().unwrap_or_else(|| seconds_at(len)) - 1.0)
@@ -501,6 +501,11 @@ impl Chain {
         self.transport.note_seek();
         let epoch = self.decoding.seek(target);
         self.seek = Some((epoch, seconds));
+    }
+
+    /// How far behind the live edge "live" is.
+    fn live_lead(&self) -> Duration {
+        self.live_lead + self.decoding.state().portion()
     }
 
     fn say(&mut self, notice: impl Into<String>) {

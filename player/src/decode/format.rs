@@ -75,13 +75,15 @@ impl From<SymphoniaError> for OpenError {
 /// A packet, and when it is to be heard, in seconds of the stream's own time.
 pub(super) struct Packet {
     packet: SymphoniaPacket,
+    /// What stands before its data, and is not part of them.
+    header_bytes: u64,
     pub(super) seconds: Option<f64>,
 }
 
 impl Packet {
-    /// Its length, without a header.
+    /// How many bytes of the stream it takes.
     pub(super) fn len(&self) -> u64 {
-        self.packet.data.len() as u64
+        self.header_bytes + self.packet.data.len() as u64
     }
 }
 
@@ -137,7 +139,9 @@ impl<'a> Demuxer<'a> {
             let Some(packet) = self.format.next_packet()? else { return Ok(None) };
             if packet.track_id == self.track_id {
                 let seconds = self.time_base.map(|base| base.calc_time_saturating(packet.pts).as_secs_f64());
-                return Ok(Some(Packet { packet, seconds }));
+                // A checksum, which few have, would be two more.
+                let header_bytes = if self.container == Container::Adts { 7 } else { 0 };
+                return Ok(Some(Packet { packet, header_bytes, seconds }));
             }
         }
     }

@@ -59,6 +59,39 @@ struct Ring {
     block: Vec<f32>,
     /// Of the first frame of the block.
     moment: Moment,
+    portions: Portions,
+}
+
+/// How much audio comes at once: between two times that the network has to be waited for.
+#[derive(Debug, Default)]
+struct Portions {
+    /// How often it was waited for.
+    meals: u64,
+    /// What has come since.
+    current: Duration,
+    /// Whether all of it was waited for: what a station sends at the beginning, or what was there already, was not.
+    counts: bool,
+    /// The largest of late; `None` before the first.
+    largest: Option<Duration>,
+}
+
+impl Portions {
+    fn add(&mut self, meals: u64, lasts: Duration) -> Duration {
+        if std::mem::replace(&mut self.meals, meals) != meals {
+            if std::mem::replace(&mut self.counts, true) {
+                let before = self.largest.unwrap_or_default();
+                self.largest = Some(self.current.max(before * 7 / 8));
+            }
+            self.current = Duration::ZERO;
+        }
+        self.current += lasts;
+        self.largest.unwrap_or(self.current)
+    }
+
+    /// What follows is somewhere else.
+    fn moved(&mut self) {
+        self.counts = false;
+    }
 }
 
 impl Sink {
@@ -81,6 +114,7 @@ impl Sink {
             ring.epoch = epoch;
             ring.begun = false;
             self.shared.well_ahead.store(false, Relaxed);
+            ring.portions.moved();
             ring.block.clear();
             if let Some((_, converter)) = &mut ring.converter {
                 converter.reset();
@@ -92,6 +126,9 @@ impl Sink {
     /// What is ahead will be another amount from now on.
     pub(super) fn disturb_clock(&mut self) {
         self.drift.restart();
+        if let Some(ring) = &mut self.ring {
+            ring.portions.moved();
+        }
     }
 
     /// Whether any frames went to the output.
@@ -182,6 +219,9 @@ impl Sink {
         match written {
             Ok(()) => {
                 ring.frame += frames as u64;
+                let lasts = Duration::from_secs_f64(frames as f64 / f64::from(ring.layout.rate_hz));
+                let portion = ring.portions.add(self.shared.meals.load(Relaxed), lasts);
+                self.shared.portion_ms.store(portion.as_millis() as u64, Relaxed);
                 let well_ahead = self.queued() >= WELL_AHEAD;
                 self.shared.well_ahead.store(well_ahead, Relaxed);
                 ControlFlow::Continue(())
@@ -239,7 +279,34 @@ impl Sink {
         }
         let epoch = writer.epoch();
         let (block, moment) = (Vec::new(), Moment::default());
-        self.ring = Some(Ring { writer, tap, layout, epoch, begun: false, frame: 0, converter: None, block, moment });
+        self.ring = Some(Ring {
+            writer,
+            tap,
+            layout,
+            epoch,
+            begun: false,
+            frame: 0,
+            converter: None,
+            block,
+            moment,
+            portions: Portions::default(),
+        });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_portion_is_what_comes_between_two_waits() {
+        let ms = Duration::from_millis;
+        let mut portions = Portions::default();
+        // All that is known at first.
+        assert_eq!([portions.add(1, ms(500)), portions.add(1, ms(3_500))], [ms(500), ms(4_000)]);
+        // What a station sends at the beginning says nothing of what follows: the first portion behind it is counted.
+        assert_eq!(portions.add(2, ms(250)), ms(4_000));
+        assert_eq!(portions.add(3, ms(1_000)), ms(4_000));
     }
 }

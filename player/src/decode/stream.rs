@@ -243,7 +243,10 @@ fn wait<D: DriverIo>(reader: &Reader<D>, shared: &Shared, at: u64) -> Result<(),
         let waited = reader.wait_range(at..at + 1);
         shared.hungry.store(false, Relaxed);
         match waited {
-            Ok(WaitOutcome::Ready) => return Ok(()),
+            Ok(WaitOutcome::Ready) => {
+                shared.meals.fetch_add(1, Relaxed);
+                return Ok(());
+            }
             Ok(WaitOutcome::Eof) => return Err(Stop::Complete),
             // An interrupt that came too late for the seek before means nothing to this one.
             Ok(WaitOutcome::Interrupted | WaitOutcome::TimedOut) if shared.is_asked() => return Err(Stop::Interrupted),

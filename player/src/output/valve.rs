@@ -204,10 +204,9 @@ impl Valve {
             if std::mem::replace(&mut self.seeks, self.transport.seeks()) == self.seeks {
                 self.transport.rebuffers.fetch_add(1, Relaxed);
                 self.start_frames = self.start_frames.max(self.most_start_frames.min(2 * self.start_frames));
-                self.transport.start_frames.store(self.start_frames as u64, Relaxed);
             }
         }
-        if !self.collected && (queued >= self.start_frames || drained) {
+        if !self.collected && (queued >= self.wanted_frames() || drained) {
             self.collected = true;
             self.has_begun = true;
             self.seeks = self.transport.seeks();
@@ -224,6 +223,16 @@ impl Valve {
             (true, false, true) => Flow::Opening,
             (true, false, false) => Flow::Open,
         }
+    }
+
+    /// The start mark, beyond what the next ones from the network may keep everybody waiting for: some send a second of
+    /// audio once a second.
+    fn wanted_frames(&self) -> usize {
+        let portion = (self.decoder.portion().as_secs_f64() * f64::from(self.tap.rate_hz())) as usize;
+        let most = self.most_start_frames.max(self.start_frames);
+        let wanted = (self.start_frames + portion.min(self.most_start_frames / 2)).min(most);
+        self.transport.start_frames.store(wanted as u64, Relaxed);
+        wanted
     }
 
     pub(super) fn note_sound(&self) {
