@@ -2,7 +2,7 @@
 # `roundelay play`, tried as a listener would, against real components: Icecast with ffmpeg sources, nginx, JACK with its
 # dummy driver, PipeWire, and a terminal. What was heard is compared with what was sent.
 #
-#   ci/live.sh              everything: about five minutes
+#   ci/live.sh              everything: about three minutes on two cores
 #   ci/live.sh NAME…        these checks
 #   ci/live.sh --list       their names
 #
@@ -556,7 +556,7 @@ check_pipewire() {
     unset LD_LIBRARY_PATH
     measure heard.wav
     holds out.json '.output == "jack"' '.seconds_played == 8'
-    holds heard.wav.json '(.frequency_hz - 440 | fabs) < 0.05'
+    holds heard.wav.json '(.frequency_hz - 440 | fabs) < 0.05' '[.tones[].seconds] | add > 7.5'
     note "$(figure heard.wav.json '"\(.frequency_hz) Hz, \(.discontinuities) discontinuities"')"
 }
 
@@ -684,6 +684,7 @@ check_silent_server() {
 }
 # Without the right to real-time scheduling it plays, and says so.
 check_no_real_time() {
+    [ "$(id -u)" = 0 ] || skip "only root can become nobody"
     station mp3
     chmod 777 .
     code=0
