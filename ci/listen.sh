@@ -90,6 +90,16 @@ switches() {
 ticks() { awk '{ sub(/.*\) /, ""); print $12 + $13 }' "/proc/$1/stat"; }
 rss_kib() { awk '/^VmRSS/ { print $2 }' "/proc/$1/status"; }
 
+# slope PID: by how many KiB its memory grows in an hour, over the second half of rss.txt.
+slope() {
+    awk -v pid="$1" '
+        $3 == pid { n++; at[n] = $1; kib[n] = $2 }
+        END {
+            for (i = int(n / 2) + 1; i <= n; i++) { m++; x += at[i]; y += kib[i]; xx += at[i] ^ 2; xy += at[i] * kib[i] }
+            print m > 1 ? (m * xy - x * y) / (m * xx - x ^ 2) : 0
+        }' rss.txt
+}
+
 # switched PID FILE-BEFORE SECONDS: wake-ups a second of the audio thread, and of all others.
 switched() {
     switches "$1" | awk -v seconds="$3" '
@@ -139,21 +149,21 @@ costs() {
     while math "$(now) < $until"; do
         sleep 5
         for name in "${!pid_of[@]}"; do
-            echo "$(sum "($(now) - $began) / 3600") $(rss_kib "${pid_of[$name]}") ${pid_of[$name]}" >>rss.txt
+            echo "$(awk "BEGIN { print ($(now) - $began) / 3600 }") $(rss_kib "${pid_of[$name]}") ${pid_of[$name]}" >>rss.txt
         done
     done
     end=$(sum "$(now) - $began")
     echo
     echo "MP3 of 128 kbit/s from Icecast, $minutes min, all at the same time"
     echo
-    echo "| player | wake-ups/s, audio thread | wake-ups/s, all others | CPU s per hour | memory, MiB | growth, MiB |"
-    echo "|---|---|---|---|---|---|"
+    echo "| player | wake-ups/s, audio thread | wake-ups/s, all others | CPU s per hour | memory, MiB | growth, MiB | in the second half, KiB an hour |"
+    echo "|---|---|---|---|---|---|---|"
     for name in "${!pid_of[@]}"; do
         pid=${pid_of[$name]}
         switched "$pid" "before-$pid" "$end" >"of-$pid"
-        printf '| %s | %s | %s | %.1f | %.1f | %.2f |\n' "$name" "$(cut -d'|' -f1 "of-$pid")" "$(cut -d'|' -f2 "of-$pid")" \
+        printf '| %s | %s | %s | %.1f | %.1f | %.2f | %.0f |\n' "$name" "$(cut -d'|' -f1 "of-$pid")" "$(cut -d'|' -f2 "of-$pid")" \
             "$(sum "($(ticks "$pid") - ${ticks_of[$name]}) / $(getconf CLK_TCK) / $end * 3600")" \
-            "$(sum "$(rss_kib "$pid") / 1024")" "$(sum "($(rss_kib "$pid") - ${rss_of[$name]}) / 1024")"
+            "$(sum "$(rss_kib "$pid") / 1024")" "$(sum "($(rss_kib "$pid") - ${rss_of[$name]}) / 1024")" "$(slope "$pid")"
     done | sort
     echo
     for name in "${!pid_of[@]}"; do

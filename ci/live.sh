@@ -2,7 +2,7 @@
 # `roundelay play`, tried as a listener would, against real components: Icecast with ffmpeg sources, nginx, JACK with its
 # dummy driver, PipeWire, and a terminal. What was heard is compared with what was sent.
 #
-#   ci/live.sh              everything: about five minutes
+#   ci/live.sh              everything: about three minutes on two cores
 #   ci/live.sh NAME…        these checks
 #   ci/live.sh --list       their names
 #
@@ -190,6 +190,8 @@ record_jack() {
     jack_capture -c 2 -mc --daemon -b FLOAT -f wav "$1" >jack_capture.txt 2>&1 &
     recorder=$!
     wait_for 10 has_port jack_capture:input2 || fail "nothing records JACK: $(tail -n 1 jack_capture.txt)"
+    # The server refuses a client that comes while it says goodbye to another, such as the one that looked.
+    sleep 0.5
 }
 
 record_end() {
@@ -234,6 +236,9 @@ ended_with() {
 
 # --- the checks ------------------------------------------------------------------------------------------------------
 
+# Who joins an AAC station in the middle of a frame may take something in it for a header.
+may_be_broken() { case ${PWD##*/} in *aac) echo 1 ;; *) echo 0 ;; esac }
+
 # What was sent is heard, in every codec, in a file, and by JACK. The count of samples is that of the seconds.
 heard_in_wav() {
     local channels=2
@@ -241,7 +246,7 @@ heard_in_wav() {
     plays 30 "$url" --seconds 6 --output wav:heard.wav
     heard heard.wav 44100 $channels
     holds heard.wav.json '.frames == 6 * 44100'
-    holds out.json '.seconds_played == 6' '.broken == 0' '.reconnects == 0' '.laps == 0' '.first_sound_seconds < 5'
+    holds out.json '.seconds_played == 6' ".broken <= $(may_be_broken)" '.reconnects == 0' '.laps == 0' '.first_sound_seconds < 5'
     note "first sound $(figure out.json .first_sound_seconds) s"
 }
 
@@ -257,7 +262,7 @@ heard_by_jack() {
     holds heard.wav.json '.rate_hz == 48000' '.channels == 2' '(.frequency_hz - 440 | fabs) < 0.05' \
         '(.rms_dbfs[0] - .rms_dbfs[1] | fabs) < 0.2' "(.gaps | length) <= $xruns" ".discontinuities <= $xruns" \
         '(.frames / .rate_hz - .leading_silence_seconds - .trailing_silence_seconds - 8 | fabs) < 0.1'
-    holds out.json '.seconds_played == 8' '.rebuffers == 0' '.frames_missing == 0' '.broken == 0'
+    holds out.json '.seconds_played == 8' '.rebuffers == 0' '.frames_missing == 0' ".broken <= $(may_be_broken)"
     note "$(figure heard.wav.json '"\(.frequency_hz) Hz"'), clock $(figure out.json .drift_ppm) ppm, $xruns xruns"
 }
 
@@ -550,13 +555,14 @@ check_pipewire() {
     station mp3-mono
     export LD_LIBRARY_PATH=$library PIPEWIRE_LATENCY=256/48000
     plays 30 "$url" --seconds 8 --output jack
-    sleep 1
+    # What the recorder is behind.
+    sleep 3
     kill -INT "$recorder"
     wait "$recorder" || true
     unset LD_LIBRARY_PATH
     measure heard.wav
     holds out.json '.output == "jack"' '.seconds_played == 8'
-    holds heard.wav.json '(.frequency_hz - 440 | fabs) < 0.05'
+    holds heard.wav.json '(.frequency_hz - 440 | fabs) < 0.05' '[.tones[].seconds] | add > 7.5'
     note "$(figure heard.wav.json '"\(.frequency_hz) Hz, \(.discontinuities) discontinuities"')"
 }
 
@@ -684,6 +690,7 @@ check_silent_server() {
 }
 # Without the right to real-time scheduling it plays, and says so.
 check_no_real_time() {
+    [ "$(id -u)" = 0 ] || skip "only root can become nobody"
     station mp3
     chmod 777 .
     code=0
