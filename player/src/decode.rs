@@ -53,6 +53,9 @@ const MOST_FAILED_PACKETS: u32 = 8;
 /// A stream of which so much can be skipped without a frame of audio is none.
 const MOST_BARREN_BYTES: u64 = 4 << 20;
 
+/// Whoever is live is no further behind than a station with such portions makes it necessary.
+const MOST_PORTION: Duration = Duration::from_secs(2);
+
 /// By how much further ahead an offset is chosen that turned out too late, at least.
 const LEAST_STEP_BYTES: u64 = 4 << 10;
 
@@ -170,8 +173,10 @@ struct Shared {
     hungry: AtomicBool,
     /// How often it did, and got something.
     meals: AtomicU64,
-    /// How much audio comes at once, in milliseconds.
+    /// How much audio comes at once, in milliseconds; 0 before it is known.
     portion_ms: AtomicU64,
+    /// The same, and before it is known what has come by now.
+    portion_guess_ms: AtomicU64,
     /// What is decoded lasts for a while.
     well_ahead: AtomicBool,
     /// All there is has been written to the callback.
@@ -193,8 +198,9 @@ impl Shared {
         lock(&self.target).take()
     }
 
+    /// How much audio comes at once, if that is known.
     fn portion(&self) -> Duration {
-        Duration::from_millis(self.portion_ms.load(Relaxed))
+        Duration::from_millis(self.portion_ms.load(Relaxed)).min(MOST_PORTION)
     }
 
     fn is_asked(&self) -> bool {
@@ -210,6 +216,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 #[derive(Debug)]
 pub struct Decoding {
     shared: Arc<Shared>,
+    live_lead: Duration,
     interrupter: Interrupter,
     thread: JoinHandle<()>,
 }
@@ -231,10 +238,10 @@ impl DecoderState {
         !self.is_hungry() && self.0.well_ahead.load(Relaxed)
     }
 
-    /// How much audio comes at once from the network, as a rule: until the next comes, it has to last.
+    /// How much audio comes at once from the network, as far as is known: until the next comes, it has to last.
     #[must_use]
     pub fn portion(&self) -> Duration {
-        self.0.portion()
+        Duration::from_millis(self.0.portion_guess_ms.load(Relaxed))
     }
 
     /// Whether all there is has been decoded.
@@ -285,7 +292,7 @@ impl Decoding {
             ended(result);
         };
         let thread = thread::Builder::new().name("decoder".into()).spawn(run).map_err(DecodeError::Thread)?;
-        Ok(Self { shared, interrupter, thread })
+        Ok(Self { shared, live_lead: options.live_lead, interrupter, thread })
     }
 
     /// Goes elsewhere: nothing that was decoded before is heard any more.
@@ -297,6 +304,12 @@ impl Decoding {
         self.interrupter.interrupt();
         self.thread.thread().unpark();
         epoch
+    }
+
+    /// How far behind the live edge "live" is.
+    #[must_use]
+    pub fn live_lead(&self) -> Duration {
+        self.live_lead + self.shared.portion()
     }
 
     /// Whether frames of that seek, or a later one, were decoded.

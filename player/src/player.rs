@@ -319,7 +319,6 @@ struct Chain {
     playing: Option<Playing>,
     limit: Option<Duration>,
     marks: Marks,
-    live_lead: Duration,
     is_live: bool,
     device: DeviceState,
     scheduling: Option<Scheduling>,
@@ -381,7 +380,6 @@ impl Chain {
             playing: None,
             limit: options.limit,
             marks: options.marks,
-            live_lead,
             is_live,
             device: DeviceState::Playing,
             scheduling: None,
@@ -481,7 +479,7 @@ impl Chain {
         let (window, _) = self.media.window();
         let seconds_at = |offset| self.timeline.seconds_at(offset).unwrap_or(0.0);
         let (first, last) = if self.is_live {
-            (seconds_at(window.start), seconds_at(window.end) - self.live_lead().as_secs_f64())
+            (seconds_at(window.start), seconds_at(window.end) - self.decoding.live_lead().as_secs_f64())
         } else {
             let len = self.media.file_len().unwrap_or(window.end);
             (0.0, self.timeline.duration().unwrap_or_else(|| seconds_at(len)) - 1.0)
@@ -501,11 +499,6 @@ impl Chain {
         self.transport.note_seek();
         let epoch = self.decoding.seek(target);
         self.seek = Some((epoch, seconds));
-    }
-
-    /// How far behind the live edge "live" is.
-    fn live_lead(&self) -> Duration {
-        self.live_lead + self.decoding.state().portion()
     }
 
     fn say(&mut self, notice: impl Into<String>) {

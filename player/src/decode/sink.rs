@@ -65,8 +65,8 @@ struct Ring {
 /// How much audio comes at once: between two times that the network has to be waited for.
 #[derive(Debug, Default)]
 struct Portions {
-    /// How often it was waited for.
-    meals: u64,
+    /// How often it was waited for; `None` before anything came.
+    meals: Option<u64>,
     /// What has come since.
     current: Duration,
     /// Whether all of it was waited for: what a station sends at the beginning, or what was there already, was not.
@@ -76,8 +76,8 @@ struct Portions {
 }
 
 impl Portions {
-    fn add(&mut self, meals: u64, lasts: Duration) -> Duration {
-        if std::mem::replace(&mut self.meals, meals) != meals {
+    fn add(&mut self, meals: u64, lasts: Duration) {
+        if self.meals.replace(meals).is_some_and(|before| before != meals) {
             if std::mem::replace(&mut self.counts, true) {
                 let before = self.largest.unwrap_or_default();
                 self.largest = Some(self.current.max(before * 7 / 8));
@@ -85,6 +85,10 @@ impl Portions {
             self.current = Duration::ZERO;
         }
         self.current += lasts;
+    }
+
+    /// As far as is known: before anything else is, what has come by now.
+    fn guess(&self) -> Duration {
         self.largest.unwrap_or(self.current)
     }
 
@@ -220,8 +224,10 @@ impl Sink {
             Ok(()) => {
                 ring.frame += frames as u64;
                 let lasts = Duration::from_secs_f64(frames as f64 / f64::from(ring.layout.rate_hz));
-                let portion = ring.portions.add(self.shared.meals.load(Relaxed), lasts);
-                self.shared.portion_ms.store(portion.as_millis() as u64, Relaxed);
+                ring.portions.add(self.shared.meals.load(Relaxed), lasts);
+                let ms = |portion: Duration| portion.as_millis() as u64;
+                self.shared.portion_guess_ms.store(ms(ring.portions.guess()), Relaxed);
+                self.shared.portion_ms.store(ms(ring.portions.largest.unwrap_or_default()), Relaxed);
                 let well_ahead = self.queued() >= WELL_AHEAD;
                 self.shared.well_ahead.store(well_ahead, Relaxed);
                 ControlFlow::Continue(())
@@ -303,10 +309,20 @@ mod tests {
     fn a_portion_is_what_comes_between_two_waits() {
         let ms = Duration::from_millis;
         let mut portions = Portions::default();
-        // All that is known at first.
-        assert_eq!([portions.add(1, ms(500)), portions.add(1, ms(3_500))], [ms(500), ms(4_000)]);
-        // What a station sends at the beginning says nothing of what follows: the first portion behind it is counted.
-        assert_eq!(portions.add(2, ms(250)), ms(4_000));
-        assert_eq!(portions.add(3, ms(1_000)), ms(4_000));
+        // All that is known at first, and no portion: it may be what a station sends at the beginning.
+        portions.add(1, ms(500));
+        portions.add(1, ms(3_500));
+        assert_eq!((portions.guess(), portions.largest), (ms(4_000), None));
+        portions.add(2, ms(250));
+        portions.add(2, ms(750));
+        portions.add(3, ms(100));
+        assert_eq!((portions.guess(), portions.largest), (ms(1_000), Some(ms(1_000))));
+        // Behind a seek there is as much as there is.
+        portions.moved();
+        portions.add(3, ms(60_000));
+        portions.add(4, ms(100));
+        assert_eq!(portions.largest, Some(ms(1_000)));
+        portions.add(5, ms(100));
+        assert_eq!(portions.largest, Some(ms(875)));
     }
 }
