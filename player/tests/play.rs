@@ -138,6 +138,21 @@ fn titles_are_logged_as_they_are_heard() {
 }
 
 #[test]
+fn a_station_that_is_a_hundred_times_too_fast_is_heard_in_pieces() {
+    let (bytes, _) = flac(6, 8);
+    let server = Server::start(move |_, _| {
+        let body = chunked(&bytes.repeat(40));
+        let headers = "Content-Type: audio/flac\r\nTransfer-Encoding: chunked\r\n";
+        // Some 9 MB a second, of a stream of 90 kB.
+        Answer::new("200 OK", headers, &body).paced(90_000, Duration::from_millis(10)).then(After::Silence)
+    });
+    let arguments = ["--window", "512kB", "--output", "null", "--seconds", "3", "--json"];
+    let summary = json(&run(&[&["play", &server.url("/live")], &arguments[..]].concat()));
+    assert!(summary["laps"].as_u64().unwrap() > 0, "{summary}");
+    assert_eq!(summary["seconds_played"], 3.0, "{summary}");
+}
+
+#[test]
 fn what_cannot_be_played_is_answered_with_a_sentence() {
     let folder = Folder::new("bad");
     let noise: Vec<u8> = (0..300_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
