@@ -46,8 +46,8 @@ pub fn run(options: &DemoOptions, player: Player, display: &mut Display) -> Resu
     let play = PlayOptions {
         limit: Some(options.limit),
         window: WindowSize::Bytes(RING_BYTES),
+        introduction: Some(format!("{} on air at {}", crate::station::NAME, station.url())),
         ..PlayOptions::new(station.url(), options.output.clone())
     };
-    display.announce(&format!("{} on air at {}", crate::station::NAME, play.address));
     Ok(player.play(&play, display)?)
 }

@@ -76,6 +76,8 @@ pub struct PlayOptions {
     pub title_log: Option<PathBuf>,
     /// Whether keys are read.
     pub keys: bool,
+    /// Said once the output is there.
+    pub introduction: Option<String>,
 }
 
 impl PlayOptions {
@@ -92,6 +94,7 @@ impl PlayOptions {
             connections: 4,
             title_log: None,
             keys: false,
+            introduction: None,
         }
     }
 }
@@ -198,6 +201,9 @@ impl Player {
         let mut titles = options.title_log.as_ref().map(TitleLog::open).transpose()?;
         // What can fail for a wrong argument fails before anything has begun.
         let mut output = Some(Output::open(&options.output)?);
+        if let Some(introduction) = &options.introduction {
+            display.announce(introduction);
+        }
         let mut summary = Summary::default();
         let mut address = options.address.clone();
         let mut rest = Vec::new();
