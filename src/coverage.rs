@@ -17,7 +17,8 @@
 //! ```
 //!
 //! Writing takes as long with a hundred thousand fragments as with none: it looks at one word for each block, and at
-//! the strays of that block only.
+//! the strays of that block only. (Whoever keeps a frontier over it, as `store.rs` does, looks once at each word that it
+//! moves over.)
 //!
 //! Why no stray is left behind by an extent that reaches it. A writer S found that its piece does not touch, and sets it
 //! aside; another one, B, joins a piece to the word that reaches the one of S. All changes of a word are

@@ -252,7 +252,9 @@ impl<D: DriverIo> State<D> {
     /// The state first: a writer publishes its last bytes and then commits, so that an end loaded after a verdict is
     /// the last one. Then the end of this generation, in a second look: a resource that was reactivated since goes on
     /// above it, and a reader of this generation does not see that, nor what was evicted there. Whoever sees an end of a
-    /// later generation sees this one's verdict too, by the Release of [end].
+    /// later generation sees this one's verdict too, by the Release of [end]. (Whoever sees only a start or a base of a
+    /// later one, between its jump and its first bytes, is told that it was overtaken, a moment before it is told that
+    /// the generation has ended; it reads nothing by that.)
     ///
     /// `start_of` is [`Window::oldest`], or [`Window::base`] for a gate, which nobody can lap.
     #[inline]

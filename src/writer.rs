@@ -363,7 +363,7 @@ impl Pen {
             0
         } else {
             let window = ring.window();
-            self.gates.room(window, wanted).min(crate::MAX_OFFSET - window.written_to())
+            self.gates.room(window, wanted).min(crate::MAX_OFFSET.saturating_sub(window.written_to()))
         };
         self.granted >= wanted
     }

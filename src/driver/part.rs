@@ -451,7 +451,7 @@ impl Part {
         if len < u64::MAX {
             reserved.remove(len..u64::MAX);
         }
-        // [reserved] Release: pairs with the Acquire in `reserve`. Nobody writes now; whoever does later looks anew.
+        // [reserved] Release: pairs with the Acquire in `reserved_to`. Nobody writes now; whoever does later looks anew.
         self.reserved_to.fetch_min(len, Release);
         self.file.set_len(len)
     }
