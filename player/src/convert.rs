@@ -14,8 +14,7 @@
 //! between gain nothing.
 //!
 //! Resampling a second costs 5.2 ms of one core from 44.1 to 48 kHz in stereo, 3.9 in mono, 9.0 from 96 kHz; a copy 10 µs
-//! (x86-64 with AVX, alone on the machine: `cargo test --release -p roundelay-player --lib what_a_second -- --ignored
-//! --nocapture`).
+//! (x86-64 with AVX, alone on the machine: `cargo run --release -p roundelay-player --example convert_cost`).
 //!
 //! # Channels
 //! Channels in the order of WAVE and FLAC, as Symphonia gives them. Where they get fewer it is done before resampling,
@@ -900,39 +899,6 @@ mod tests {
         }
         assert!(Converter::new(layout(768_000, 32), layout(4_000, 32)).is_ok());
         assert!(Converter::new(layout(4_000, 1), layout(768_000, 2)).is_ok());
-    }
-
-    #[test]
-    #[ignore = "a measurement, with optimisation"]
-    fn what_a_second_of_audio_costs() {
-        for (from, to, speed) in [
-            (layout(48_000, 2), layout(48_000, 2), 1.0),
-            (layout(48_000, 2), layout(48_000, 2), 1.001),
-            (layout(44_100, 2), layout(48_000, 2), 1.0),
-            (layout(44_100, 1), layout(48_000, 2), 1.0),
-            (layout(48_000, 6), layout(44_100, 2), 1.0),
-            (layout(96_000, 2), layout(48_000, 2), 1.0),
-        ] {
-            let mut converter = Converter::new(from, to).unwrap();
-            converter.set_speed(speed);
-            // As an MP3 decoder gives them.
-            let input = sine(440.0, from, 1_152);
-            let mut out = Vec::new();
-            let mut times: Vec<_> = (0..9)
-                .map(|_| {
-                    let start = std::time::Instant::now();
-                    let pieces = 10 * from.rate_hz / 1_152;
-                    for _ in 0..pieces {
-                        out.clear();
-                        converter.push(&input, &mut out);
-                    }
-                    start.elapsed().as_secs_f64() / 10.0
-                })
-                .collect();
-            times.sort_by(f64::total_cmp);
-            let [least, median, most] = [0, 4, 8].map(|at| times[at] * 1e3);
-            println!("{from:?} to {to:?} at {speed}: {median:.2} ms a second ({least:.2} to {most:.2})");
-        }
     }
 
     proptest! {
