@@ -22,7 +22,7 @@ cargo build -p roundelay-player
 clock=$(mktemp)
 echo "+0" >"$clock"
 env LD_PRELOAD="$library" FAKETIME_TIMESTAMP_FILE="$clock" FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1 \
-    target/debug/roundelay demo --seconds 10 --json >"$clock.json" &
+    "${CARGO_TARGET_DIR:-target}/debug/roundelay" demo --seconds 10 --json >"$clock.json" &
 demo=$!
 jumps=0
 while kill -0 $demo 2>/dev/null; do
