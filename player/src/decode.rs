@@ -169,9 +169,7 @@ pub enum Target {
 struct Shared {
     laps: AtomicU64,
     broken: AtomicU64,
-    /// It waits for the network.
-    hungry: AtomicBool,
-    /// How often it did, and got something.
+    /// How often it waited for the network, and got something.
     meals: AtomicU64,
     /// How much audio comes at once, in milliseconds; 0 before it is known.
     portion_ms: AtomicU64,
@@ -226,16 +224,10 @@ pub struct Decoding {
 pub struct DecoderState(Arc<Shared>);
 
 impl DecoderState {
-    /// Whether the decoder waits for the network.
-    #[must_use]
-    pub fn is_hungry(&self) -> bool {
-        self.0.hungry.load(Relaxed)
-    }
-
     /// Whether what is decoded lasts for a while, so that nothing is lost by taking what comes a little later.
     #[must_use]
     pub fn is_well_ahead(&self) -> bool {
-        !self.is_hungry() && self.0.well_ahead.load(Relaxed)
+        self.0.well_ahead.load(Relaxed)
     }
 
     /// How much audio comes at once from the network, as far as is known: until the next comes, it has to last.

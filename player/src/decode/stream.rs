@@ -239,9 +239,7 @@ fn wait<D: DriverIo>(reader: &Reader<D>, shared: &Shared, at: u64) -> Result<(),
         if reader.contains_range(at..at + 1) {
             return Ok(());
         }
-        shared.hungry.store(true, Relaxed);
         let waited = reader.wait_range(at..at + 1);
-        shared.hungry.store(false, Relaxed);
         match waited {
             Ok(WaitOutcome::Ready) => {
                 shared.meals.fetch_add(1, Relaxed);
