@@ -21,6 +21,9 @@ use std::{
 };
 
 const PERIOD: usize = 64;
+/// Bytes of the ring whose followers are lapped, and of what is written to it at a time.
+const LAPPED: usize = 64 << 10;
+const PACKET: usize = 1400;
 /// What a sleeper waits for at most; so it hears of the end.
 const NAP: Duration = Duration::from_millis(5);
 
@@ -40,6 +43,8 @@ pub struct Live {
     jumping: Writer<RingDriver>,
     /// The last seek that was asked for. Frames of an earlier one are stale.
     seeks: Arc<AtomicU64>,
+    /// How often the callback has run. The feeder goes by it.
+    steps: Arc<AtomicU64>,
     buf: Vec<u8>,
     out: Vec<i32>,
 }
@@ -65,7 +70,7 @@ impl Others {
 impl Live {
     /// `followed` is written by the callback; somebody sleeps opposite it.
     pub fn new(followed: Reader<RingDriver>) -> (Self, Others) {
-        let lapping = ring(64 << 10);
+        let lapping = ring(LAPPED);
         let cursors = [
             (lapping.cursor(OnLap::Error), Call::LiveCursorError),
             (lapping.cursor(OnLap::SkipToOldest), Call::LiveCursorSkipToOldest),
@@ -80,9 +85,13 @@ impl Live {
         let (writer, reader) = pcm::open(options(1024)).expect("a small ring");
         let (capture, captured) = pcm::open(options(1024)).expect("a small ring");
         let seeks = Arc::new(AtomicU64::new(0));
+        let steps = Arc::new(AtomicU64::new(0));
         let stop = Arc::new(AtomicBool::new(false));
 
         let feeder = Feeder {
+            steps: steps.clone(),
+            seen: 0,
+            rounds: 0,
             lapping: lapping.writer().expect("the first writer"),
             pcm: Decoder {
                 control: reader.control(),
@@ -109,6 +118,7 @@ impl Live {
             captured: 0,
             jumping,
             seeks,
+            steps,
             buf: vec![0; 512],
             out: vec![0; 2 * PERIOD],
         };
@@ -116,6 +126,8 @@ impl Live {
     }
 
     pub fn step(&mut self, tally: &mut Tally) {
+        // Orders nothing: it only says that the feeder may go on.
+        self.steps.fetch_add(1, Relaxed);
         for (cursor, call) in &mut self.cursors {
             let laps = cursor.laps();
             let result = cursor.try_read(&mut self.buf);
@@ -191,8 +203,11 @@ pub fn repeat<T: Send + 'static>(stop: &Arc<AtomicBool>, mut it: T, step: fn(&mu
     })
 }
 
-/// Laps the followers as fast as it can, decodes, and seeks.
+/// Writes a packet a round, and every 16th time as many as lap the followers; decodes, and seeks.
 struct Feeder {
+    steps: Arc<AtomicU64>,
+    seen: u64,
+    rounds: u64,
     lapping: Writer<RingDriver>,
     pcm: Decoder,
 }
@@ -207,17 +222,33 @@ struct Decoder {
 }
 
 impl Feeder {
-    fn run(&mut self, n: u64) -> bool {
-        let mut packet = [0; 1400];
-        let at = self.lapping.position();
-        // Now and then a discontinuity.
-        let at = if n.is_multiple_of(4096) { at + 4096 } else { at };
-        pattern::write(at, &mut packet);
-        let written = self.lapping.write_at(at, &packet).is_ok();
-        if n.is_multiple_of(1000) {
+    /// One round for a step of the callback, and none to make up for those that it missed: however the two are
+    /// scheduled, even on one core, the followers find some bytes at one time and are lapped at another.
+    fn run(&mut self, _: u64) -> bool {
+        let steps = self.steps.load(Relaxed);
+        if steps == self.seen {
+            thread::yield_now();
+            return true;
+        }
+        self.seen = steps;
+        self.rounds += 1;
+        let packets = if self.rounds.is_multiple_of(16) { 2 * LAPPED / PACKET } else { 1 };
+        let written = (0..packets).all(|_| self.write_packet());
+        if self.rounds.is_multiple_of(1000) {
             self.pcm.seek();
         }
         self.pcm.decode() && written
+    }
+
+    fn write_packet(&mut self) -> bool {
+        let mut packet = [0; PACKET];
+        let mut at = self.lapping.position();
+        // Now and then a discontinuity.
+        if at % (1 << 22) < PACKET as u64 {
+            at += 4096;
+        }
+        pattern::write(at, &mut packet);
+        self.lapping.write_at(at, &packet).is_ok()
     }
 }
 
