@@ -458,10 +458,11 @@ pub fn same_file(file: &File, path: &Path) -> io::Result<bool> {
     Ok((ours.dev(), ours.ino()) == (named.dev(), named.ino()))
 }
 
-/// A file that is open cannot be renamed by others there.
-#[cfg(not(unix))]
-pub fn same_file(_: &File, _: &Path) -> io::Result<bool> {
-    Ok(true)
+/// Whether an open file is the one that has this name.
+#[cfg(windows)]
+pub fn same_file(file: &File, path: &Path) -> io::Result<bool> {
+    let ours = same_file::Handle::from_file(file.try_clone()?)?;
+    Ok(ours == same_file::Handle::from_path(path)?)
 }
 
 /// Opens what lies at `path` itself for reading and writing: not what a symbolic link there leads to. `None`: it is not
@@ -476,9 +477,8 @@ fn open_plain(path: &Path, create: bool) -> io::Result<Option<File>> {
     std::os::windows::fs::OpenOptionsExt::custom_flags(&mut options, FILE_FLAG_OPEN_REPARSE_POINT);
     match options.open(path) {
         Ok(file) => Ok(file.metadata()?.is_file().then_some(file)),
-        Err(error) if error.kind() == io::ErrorKind::IsADirectory => Ok(None),
-        #[cfg(unix)]
-        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => Ok(None),
+        // A folder, or a symbolic link: each system refuses those with an error of its own.
+        Err(_) if fs::symlink_metadata(path).is_ok_and(|it| !it.is_file()) => Ok(None),
         Err(error) => Err(error),
     }
 }
