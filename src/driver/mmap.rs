@@ -94,7 +94,7 @@ impl OpenOptions for MmapOptions {
 /// - A generation after a commit (by [`Resource::reactivate`](crate::Resource::reactivate), or a write with
 ///   [`OpenMode::ReadWrite`]) starts with all the bytes of `NAME`, and is a file of its own: readers of `NAME` keep it. It is
 ///   all or nothing: after a crash it is gone, and `NAME` as it was. At its commit it takes the place of what has the name
-///   then.
+///   then. Windows may refuse that for a file that is mapped: then the commit fails, and `NAME` stays as it was.
 ///
 /// Nobody else may cut the files short while they are open: reading what is gone ends the process with a signal, as with
 /// any mapping.

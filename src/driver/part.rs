@@ -400,8 +400,8 @@ impl Part {
         if !cfg!(target_os = "linux") {
             self.sync_or_lose(&mut journal, || store.sync(&(0..len)))?;
         }
-        // A reader may be copying what lies behind: its pages must not go.
-        let cut = store.coverage().end() > len;
+        // A reader may be copying what lies behind: its pages must not go. Nor does Windows shorten a file that is mapped.
+        let cut = store.coverage().end() > len || cfg!(windows) && self.file.metadata().is_ok_and(|it| it.len() > len);
         if cut {
             self.cut(store, len)?;
         } else {
