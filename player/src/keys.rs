@@ -5,6 +5,7 @@
 
 use std::io::{self, IsTerminal};
 use std::thread;
+use std::time::Duration;
 
 use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use crossterm::terminal;
@@ -28,6 +29,9 @@ pub enum Key {
     Redraw,
 }
 
+/// In the background, so often it is asked whether the terminal is ours again.
+const LOOK_UP: Duration = Duration::from_millis(500);
+
 /// For people, in one line.
 pub const HELP: &str = "←→ 10 s  ↑↓ 1 min  l live  space pause  q quit";
 
@@ -46,8 +50,16 @@ impl Keyboard {
         terminal::enable_raw_mode().ok()?;
         let keyboard = Self(());
         let read = move || {
-            while let Ok(event) = event::read() {
-                if key_of(&event).is_some_and(|key| !pressed(key)) {
+            loop {
+                // Whoever reads in the background is stopped.
+                let key = if wait_for_foreground() {
+                    Some(Key::Redraw)
+                } else if let Ok(event) = event::read() {
+                    key_of(&event)
+                } else {
+                    break;
+                };
+                if key.is_some_and(|key| !pressed(key)) {
                     break;
                 }
             }
@@ -114,6 +126,16 @@ fn in_foreground() -> bool {
     true
 }
 
+/// Sleeps while the terminal is another's; returns whether it was.
+fn wait_for_foreground() -> bool {
+    let mut waited = false;
+    while !in_foreground() {
+        waited = true;
+        thread::sleep(LOOK_UP);
+    }
+    waited
+}
+
 /// Stops the whole program until somebody lets it go on, as the terminal does with ordinary programs.
 pub fn suspend() {
     #[cfg(unix)]
@@ -128,10 +150,14 @@ pub fn suspend() {
 /// If the system does not allow that.
 #[cfg(unix)]
 pub fn watch_signals(told: impl Fn(Key) + Send + 'static) -> io::Result<()> {
-    use signal_hook::consts::{SIGCONT, SIGTSTP};
+    use signal_hook::consts::{SIGCONT, SIGTSTP, SIGWINCH};
     let mut signals = signal_hook::iterator::Signals::new([SIGTSTP, SIGCONT])?;
     let watch = move || {
         for signal in &mut signals {
+            if signal == SIGCONT && !in_foreground() {
+                // The keyboard's thread sleeps where it would read what is now typed for others: a new size wakes it.
+                let _ = signal_hook::low_level::raise(SIGWINCH);
+            }
             told(if signal == SIGTSTP { Key::Suspend } else { Key::Redraw });
         }
     };

@@ -57,6 +57,9 @@ const PERIOD_FRAMES: usize = 256;
 /// How long a thread that waits for frames goes without looking whether it is to stop.
 const LOOK_UP: Duration = Duration::from_millis(100);
 
+/// So long a device has to take its last period, and a disk the end of a file.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// The output, as it is asked for on the command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum OutputChoice {
@@ -391,14 +394,21 @@ impl Playback {
         self.counters.as_deref().map(Counters::figures)
     }
 
-    /// Stops after the current period, and waits for that. Returns what the device has counted, as [`device`](Self::device).
+    /// Stops after the current period, and waits for that, but not for ever: a device that hangs in the middle of a
+    /// period is left to it. Returns what the device has counted, as [`device`](Self::device).
     pub fn stop(self) -> Option<DeviceFigures> {
         // Relaxed: the flag goes with no other memory, and the thread is joined.
         self.stop.store(true, Relaxed);
         // Out of the sleep of a thread that watches a device.
         self.thread.thread().unpark();
-        // A thread that panicked has said so on standard error.
-        let _ = self.thread.join();
+        let asked = Instant::now();
+        while !self.thread.is_finished() && asked.elapsed() < PATIENCE {
+            thread::sleep(Duration::from_millis(2));
+        }
+        if self.thread.is_finished() {
+            // A thread that panicked has said so on standard error.
+            let _ = self.thread.join();
+        }
         self.counters.as_deref().map(Counters::figures)
     }
 }

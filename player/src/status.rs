@@ -347,9 +347,8 @@ impl Display {
     pub fn show(&mut self, snapshot: &Snapshot) -> io::Result<()> {
         match self {
             Self::Terminal(drawn) => {
-                // A pipe or a serial line may have no size; eighty columns have always been right.
-                let (columns, rows) = terminal::size().unwrap_or((80, 24));
-                drawn.draw(&mut io::stderr().lock(), snapshot, columns.into(), rows.into())
+                let (columns, rows) = terminal_size();
+                drawn.draw(&mut io::stderr().lock(), snapshot, columns, rows)
             }
             Self::Plain { next } => {
                 let now = Instant::now();
@@ -376,6 +375,16 @@ impl Drop for Display {
     fn drop(&mut self) {
         // Also when something failed: nobody should have to type `reset`.
         self.finish();
+    }
+}
+
+/// Columns and rows of the terminal. A pipe or a serial line may have none, or say that it has no room at all; eighty
+/// columns have always been right.
+#[must_use]
+pub fn terminal_size() -> (usize, usize) {
+    match terminal::size() {
+        Ok((columns @ 1.., rows @ 1..)) => (columns.into(), rows.into()),
+        _ => (80, 24),
     }
 }
 

@@ -5,10 +5,10 @@ use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use crossterm::terminal;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::size::Size;
+use crate::status::terminal_size;
 
 /// Wider than this the bar says no more.
 const MAX_COLUMNS: usize = 100;
@@ -163,8 +163,7 @@ impl Progress {
             connections: counts.open.load(Relaxed),
             retries: counts.retries(),
         };
-        // A pipe or a serial line may have no size; eighty columns have always been right.
-        let columns = terminal::size().map_or(80, |(columns, _)| usize::from(columns));
+        let (columns, _) = terminal_size();
         // Not to the last column, where some terminals wrap at once and some do not.
         self.bar.set_message(now.line(columns.saturating_sub(1)));
     }

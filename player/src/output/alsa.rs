@@ -113,6 +113,7 @@ impl Device for Alsa {
         realtime::touch_stack();
         let scheduling = realtime::request_real_time();
         loop {
+            let opened = Instant::now();
             match feed(&mut pcm, &mut session, &counters) {
                 Fed::Stopped => return Ok(scheduling),
                 Fed::Ended => {
@@ -126,13 +127,18 @@ impl Device for Alsa {
                     changed(DeviceState::Stopped { why: format!("ALSA's device `{}` has gone: {why}", device.name) });
                 }
             }
+            // One that is there and takes nothing (a monitor without a loudspeaker) is not to be asked without a pause.
+            let mut wait = opened.elapsed() < RETRY;
             pcm = loop {
+                if wait && !session.is_stopped() {
+                    thread::park_timeout(RETRY);
+                }
                 if session.is_stopped() {
                     return Ok(scheduling);
                 }
                 match device.open(&[rate_hz], period_frames) {
                     Ok(pcm) => break pcm,
-                    Err(_) => thread::park_timeout(RETRY),
+                    Err(_) => wait = true,
                 }
             };
             counters.set_pace(rate_hz, pcm.period_frames());
