@@ -70,9 +70,10 @@ const NO_GAP: u64 = u64::MAX;
 /// What a reader of a ring sees when it looks properly: the state first, then the window.
 pub(crate) struct Edge {
     pub(crate) stage: Stage,
-    /// The live edge, not beyond the final length.
-    pub(crate) end: u64,
+    /// Where the window begins, or its last discontinuity; not beyond `end`.
     pub(crate) start: u64,
+    /// The live edge, not beyond where this generation ends.
+    pub(crate) end: u64,
 }
 
 impl<D: DriverIo> State<D> {
@@ -251,10 +252,14 @@ impl<D: DriverIo> State<D> {
     ///
     /// The state first: a writer publishes its last bytes and then commits, so that an end loaded after a verdict is
     /// the last one. Then the end of this generation, in a second look: a resource that was reactivated since goes on
-    /// above it, and a reader of this generation does not see that, nor what was evicted there. Whoever sees an end of a
-    /// later generation sees this one's verdict too, by the Release of [end]. (Whoever sees only a start or a base of a
-    /// later one, between its jump and its first bytes, is told that it was overtaken, a moment before it is told that
-    /// the generation has ended; it reads nothing by that.)
+    /// above it, and a reader of this generation does not see that, nor what was evicted there.
+    /// 1. It saw an end of a later generation: then it sees this one's verdict too, by the Release of [end], and
+    ///    nothing beyond where that says this one ends.
+    /// 2. It saw only a start or a base of a later one, which no ordering ties to the verdict: a start is taken for no
+    ///    more than the end that was seen with it. Below that end it says what is true of this generation too, whoever
+    ///    overwrote the bytes; above it, whose it is will be known once its own end is seen.
+    ///
+    /// So a jump, too, shows when its end does. Nobody sleeps through that: it wakes all, after its end.
     ///
     /// `start_of` is [`Window::oldest`], or [`Window::base`] for a gate, which nobody can lap.
     #[inline]
@@ -262,8 +267,8 @@ impl<D: DriverIo> State<D> {
         let stage = self.life.stage();
         let end = ring.window().end();
         let start = start_of(ring.window());
-        let last = self.last();
-        Edge { stage, end: end.min(last), start: start.min(last) }
+        let end = end.min(self.last());
+        Edge { stage, start: start.min(end), end }
     }
 
     /// The live edge, unless it takes more than a glance to say what it is to this generation: [`edge`](Self::edge) does.
@@ -392,7 +397,7 @@ impl<D: DriverIo> State<D> {
             let edge = self.edge(ring, Window::oldest);
             *known_end = edge.end;
             if offset >= edge.end {
-                return if offset < edge.start { Err(self.evicted()) } else { out_of_bytes(edge.stage, offset) };
+                return out_of_bytes(edge.stage, offset);
             }
         }
         window.read(offset, buf, *known_end).ok_or_else(|| self.evicted())
@@ -509,7 +514,7 @@ impl<D: DriverIo> State<D> {
         match self.ring() {
             Some(ring) => {
                 let edge = self.edge(ring, Window::oldest);
-                Some(Span { start: edge.start, end: edge.end.max(edge.start) })
+                Some(Span { start: edge.start, end: edge.end })
             }
             None => self.window_foreign(),
         }
