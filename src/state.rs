@@ -76,6 +76,15 @@ pub(crate) struct Edge {
     pub(crate) end: u64,
 }
 
+/// What a read of all that is asked for of a ring comes to, if it goes no detour.
+enum AtOnce {
+    Read,
+    /// The bytes have left the window, before or meanwhile, and will not come back.
+    Evicted,
+    /// Not all that was asked for is there, or a glance does not show it.
+    NotSeen,
+}
+
 impl<D: DriverIo> State<D> {
     pub(crate) fn new(
         driver: Arc<D>,
@@ -311,28 +320,43 @@ impl<D: DriverIo> State<D> {
         strays: Strays,
     ) -> Result<usize, ReadError> {
         match (self.ring(), &self.kept) {
-            (Some(ring), _) if self.read_at_once(ring, offset, buf, known_end) => Ok(buf.len()),
+            (Some(ring), _) => match self.read_at_once(ring, offset, buf, known_end) {
+                AtOnce::Read => Ok(buf.len()),
+                AtOnce::Evicted => self.read_evicted(buf),
+                AtOnce::NotSeen => self.read_at_length(offset, buf, known_end, strays),
+            },
             (None, Some(Kept::Ours(store))) if self.read_store_at_once(store, offset, buf) => Ok(buf.len()),
             _ => self.read_at_length(offset, buf, known_end, strays),
         }
     }
 
     /// Reads all that is asked for of a ring, if that is there: the usual case, without the detours of the others.
-    /// `false` if it is not, and `buf` may be changed.
+    /// Unless it was read, `buf` may hold a mixture.
     #[inline(always)]
-    fn read_at_once(&self, ring: &RingDriver, offset: u64, buf: &mut [u8], known_end: &mut u64) -> bool {
+    fn read_at_once(&self, ring: &RingDriver, offset: u64, buf: &mut [u8], known_end: &mut u64) -> AtOnce {
         let len = buf.len() as u64;
-        let Some(to) = offset.checked_add(len) else { return false };
+        let Some(to) = offset.checked_add(len) else { return AtOnce::NotSeen };
         if to > *known_end {
             match self.glance(ring) {
                 Some(end) if to <= end => *known_end = end,
-                _ => return false,
+                _ => return AtOnce::NotSeen,
             }
         }
-        len <= ring.capacity() && ring.window().read_all(offset, buf)
+        if len > ring.capacity() {
+            return AtOnce::NotSeen;
+        }
+        // The bytes lie below an end of this generation. Whoever has overwritten them since, they are gone.
+        if ring.window().read_all(offset, buf) { AtOnce::Read } else { AtOnce::Evicted }
     }
 
-    /// The same of a store that keeps everything. The state first, as in [`read_store`](Self::read_store).
+    /// Nothing is never evicted.
+    #[cold]
+    fn read_evicted(&self, buf: &[u8]) -> Result<usize, ReadError> {
+        if buf.is_empty() { Ok(0) } else { Err(self.evicted()) }
+    }
+
+    /// All that is asked for, of a store that keeps everything; `false` if that takes more than a glance. The state first,
+    /// as in [`read_store`](Self::read_store).
     #[inline(always)]
     fn read_store_at_once(&self, store: &Store, offset: u64, buf: &mut [u8]) -> bool {
         match self.life.stage() {
