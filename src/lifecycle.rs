@@ -1,4 +1,4 @@
-//! The states of a resource: protocol 4.
+//! The states of a resource: protocol 4 of ARCHITECTURE.md.
 //!
 //! ```text
 //!   active ──commit──▶ committed(len)        left once, by one compare-and-swap;

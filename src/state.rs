@@ -481,7 +481,7 @@ impl<D: DriverIo> State<D> {
         Err(ReadError::Failed)
     }
 
-    /// Whether a glance shows that all of `range`, which is not empty, can be read now.
+    /// Whether a glance shows that all of `range` can be read now. It says nothing of an empty one.
     #[inline(always)]
     pub(crate) fn contains_at_once(&self, range: &Range<u64>) -> bool {
         match (self.ring(), &self.kept) {
