@@ -348,12 +348,7 @@ impl Gate {
         if self.known_end > self.position {
             return Ok(());
         }
-        Err(match edge.stage {
-            Stage::Active => ReadError::NotYet,
-            Stage::Committed(_) => ReadError::Ended,
-            Stage::Failed => ReadError::Failed,
-            Stage::Cancelled => ReadError::Cancelled,
-        })
+        Err(edge.stage.why_no_more())
     }
 
     /// The bytes from the position to the known end.

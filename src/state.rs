@@ -834,12 +834,9 @@ fn check_len(final_len: u64) -> StorageResult<()> {
 #[inline]
 fn out_of_bytes(stage: Stage, offset: u64) -> Result<usize, ReadError> {
     match stage {
-        Stage::Active => Err(ReadError::NotYet),
         Stage::Committed(final_len) if offset >= final_len => Ok(0),
-        // Below the end and not there: it was evicted, and the caller says so. Only a driver that broke its word
-        // comes here.
-        Stage::Committed(_) => Err(ReadError::Ended),
-        Stage::Failed => Err(ReadError::Failed),
-        Stage::Cancelled => Err(ReadError::Cancelled),
+        // Committed, below the end and not there: it was evicted, and the caller has said so. Only a driver that broke its
+        // word comes here with that.
+        stage => Err(stage.why_no_more()),
     }
 }

@@ -287,7 +287,7 @@ impl Playhead {
             None => match shared.life.stage() {
                 Stage::Active => return Err(Silence(ReadError::NotYet)),
                 // Once more, after the state: a writer that answered and then finished did answer.
-                stage => answered().ok_or(Silence(why_no_more(stage)))?,
+                stage => answered().ok_or(Silence(stage.why_no_more()))?,
             },
         };
         if epoch != self.epoch {
@@ -309,7 +309,7 @@ impl Playhead {
         if there >= wanted {
             return Ok(There { from, bytes: wanted, cause: None });
         }
-        Ok(There { from, bytes: there - there % shared.frame_bytes, cause: Some(why_no_more(stage)) })
+        Ok(There { from, bytes: there - there % shared.frame_bytes, cause: Some(stage.why_no_more()) })
     }
 }
 
@@ -322,15 +322,6 @@ struct There {
 
 /// A seek was asked for that the writer has yet to answer; or never will, if it is gone.
 struct Silence(ReadError);
-
-fn why_no_more(stage: Stage) -> ReadError {
-    match stage {
-        Stage::Active => ReadError::NotYet,
-        Stage::Committed(_) => ReadError::Ended,
-        Stage::Failed => ReadError::Failed,
-        Stage::Cancelled => ReadError::Cancelled,
-    }
-}
 
 impl<S> Drop for PcmReader<S> {
     fn drop(&mut self) {
