@@ -199,8 +199,8 @@ impl Cells {
     pub(crate) fn read(&self, at: usize, dst: &mut [u8]) {
         check_bounds(at, dst.len(), self.len);
         let cells = self.at(at);
-        // SAFETY: there are `dst.len()` cells from `at` on, which was checked. They are accessed through this module alone, and read
-        // through `lend`. `dst` is borrowed for us alone, and no cell lies in a `&mut [u8]`.
+        // SAFETY: there are `dst.len()` cells from `at` on, which was checked. They are accessed through this module alone,
+        // and read through `lend`. `dst` is borrowed for us alone, and no cell lies in a `&mut [u8]`.
         unsafe { copy_out(cells, dst.as_mut_ptr(), dst.len()) }
     }
 

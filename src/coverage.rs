@@ -1,4 +1,4 @@
-//! Which bytes of a store that keeps everything are there: protocol 5.
+//! Which bytes of a store that keeps everything are there: protocol 6 of ARCHITECTURE.md.
 //!
 //! The offsets are split in blocks of [`BLOCK`] bytes. Each has a word, which holds the one extent of the block that is
 //! there. Pieces that do not touch the extent of their block are *strays*: they wait in a set behind a mutex, and the
@@ -72,8 +72,8 @@ use word::{Extent, Word};
 /// never take it say that nothing is there.
 ///
 /// # Real-time
-/// The methods called `…_now` are wait-free: they never allocate, free, lock or enter the kernel. The others take the
-/// mutex if they find a byte missing in a block with strays, or always, where they say so.
+/// The methods called `…_now` and `…_at_once` are wait-free: they never allocate, free, lock or enter the kernel. The
+/// others take the mutex if they find a byte missing in a block with strays, or always, where they say so.
 pub struct Coverage {
     leaves: Leaves,
     inherited: Ceiling,

@@ -127,7 +127,12 @@ impl<D: DriverIo> Cursor<D> {
     /// Blocking (a short lock). Not for a callback.
     pub fn refresh(&mut self) -> bool {
         self.known_end = 0;
-        self.reader.refresh()
+        let newer = self.reader.refresh();
+        // What was read ahead may have been written anew. In a window it never is, and may be evicted by now.
+        if newer && self.reader.valid_window().is_none() {
+            (self.taken, self.filled) = (0, 0);
+        }
+        newer
     }
 
     /// Reads on without waiting: at least a byte. 0 only at the end of a committed resource or for an empty buffer.

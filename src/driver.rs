@@ -1,7 +1,7 @@
 //! The contract between a store of bytes and the resource above it.
 //!
 //! A driver does raw I/O. What is there, who waits, and how it ends is the business of
-//! [`Resource`](crate::Resource). A driver of your own needs the seven required methods; through a resource it gets
+//! [`Resource`](crate::Resource). A driver of your own needs the six required methods; through a resource it gets
 //! waits, cursors, lifecycle and observers.
 
 mod linear;

@@ -211,8 +211,8 @@ pub enum StorageError {
     #[error("the resource is committed; call `reactivate` to write on")]
     Committed,
 
-    /// The resource is still being written; only a committed or failed one can be reactivated.
-    #[error("the resource is active; commit or fail it first")]
+    /// The resource is still being written; only one that is over can be reactivated.
+    #[error("the resource is active; commit, fail or cancel it first")]
     Active,
 
     /// The resource failed; this is the reason.

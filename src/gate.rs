@@ -1,4 +1,4 @@
-//! Gates: positions that hold the writer back.
+//! Gates, positions that hold the writer back: protocol 2 of ARCHITECTURE.md.
 //!
 //! The writer mints every gate itself and keeps their positions, so that there is no race between a gate that arrives
 //! and a writer that evicts. It caches the slowest position and looks again only when that is not enough:
@@ -277,8 +277,9 @@ impl Gate {
     fn glance(&mut self) -> u64 {
         let ring = &*self.state.driver;
         match self.state.glance(ring) {
-            // The base after the end: it belongs to it. A gate that jumped with a base may not have seen its end yet.
+            // The base after the end: it belongs to it.
             Some(end) if ring.window().base() <= self.position => {
+                // A gate is not ahead of an end that it sees. What is lent goes by this difference: it never wraps.
                 self.known_end = end.max(self.position);
                 self.known_end - self.position
             }
@@ -347,12 +348,7 @@ impl Gate {
         if self.known_end > self.position {
             return Ok(());
         }
-        Err(match edge.stage {
-            Stage::Active => ReadError::NotYet,
-            Stage::Committed(_) => ReadError::Ended,
-            Stage::Failed => ReadError::Failed,
-            Stage::Cancelled => ReadError::Cancelled,
-        })
+        Err(edge.stage.why_no_more())
     }
 
     /// The bytes from the position to the known end.

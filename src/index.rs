@@ -144,9 +144,6 @@ pub enum IndexProblem {
     /// An unfinished file of another kind lay where the changes to a file are collected.
     #[error("an unfinished file lay in the place of the changes to this one")]
     InTheWay,
-    /// The unfinished file holds the changes to a file that is not there any more.
-    #[error("the unfinished file holds the changes to a file that is gone; the data are fetched again")]
-    BaseMissing,
 }
 
 /// A length in words.
@@ -311,8 +308,7 @@ impl Index {
     /// # Errors
     /// `InvalidInput` if the header cannot be written (its tag or its length is too large), or if something else than
     /// a plain file has that name; a symbolic link is not followed. `WouldBlock` if somebody else has it open. Nothing was
-    /// changed then. After any other error
-    /// what lies there is an empty index or a damaged one.
+    /// changed then. After any other error what lies there is an empty index or a damaged one.
     pub fn create(path: &Path, header: &Header) -> io::Result<Self> {
         if !header.is_valid() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the tag or the length is too large for an index"));

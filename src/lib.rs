@@ -128,7 +128,7 @@ pub mod internals {
         lifecycle::{Life, Stage},
         ready::ReadyQueue,
         segments::{Medium, Segments},
-        store::Store,
+        store::{Store, Strays},
         sync::{Deadline, Futex},
         wait::{Interrupts, Look, Patience, SLOTS, WaitTable, Waited, WakeAll},
         window::Window,

@@ -1,4 +1,4 @@
-//! The states of a resource: protocol 4.
+//! The states of a resource: protocol 4 of ARCHITECTURE.md.
 //!
 //! ```text
 //!   active ──commit──▶ committed(len)        left once, by one compare-and-swap;
@@ -10,7 +10,7 @@
 //! failure is served before its verdict. Checked by `loom-tests/models/src/lifecycle.rs`.
 
 use crate::{
-    ResourceStatus, StorageError, StorageResult,
+    ReadError, ResourceStatus, StorageError, StorageResult,
     sync::{AtomicU64, CachePadded, Ordering::*},
 };
 use std::sync::{Arc, OnceLock};
@@ -35,6 +35,19 @@ pub enum Stage {
     Committed(u64),
     Failed,
     Cancelled,
+}
+
+impl Stage {
+    /// What a reader is told that has read all there is.
+    #[inline]
+    pub fn why_no_more(self) -> ReadError {
+        match self {
+            Self::Active => ReadError::NotYet,
+            Self::Committed(_) => ReadError::Ended,
+            Self::Failed => ReadError::Failed,
+            Self::Cancelled => ReadError::Cancelled,
+        }
+    }
 }
 
 impl Life {

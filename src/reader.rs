@@ -197,6 +197,9 @@ impl<D: DriverIo> Reader<D> {
     }
 
     /// Whether it is still being written, and if not, why not.
+    ///
+    /// # Real-time
+    /// Wait-free, but not for a callback: the reason of a failure is shared, and whoever drops it last frees it.
     #[must_use]
     pub fn status(&self) -> ResourceStatus {
         self.state.life.status()

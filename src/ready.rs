@@ -1,4 +1,4 @@
-//! Ready ranges on their way to the disk: protocol 4 of the files.
+//! Ready ranges on their way to the disk.
 //!
 //! Whoever writes pushes what it has published; whoever flushes takes all that was pushed since the last time. The queue
 //! is bounded. If it is full, that is no loss: a flag says so, and the next flush takes all that there is instead.

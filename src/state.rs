@@ -70,9 +70,19 @@ const NO_GAP: u64 = u64::MAX;
 /// What a reader of a ring sees when it looks properly: the state first, then the window.
 pub(crate) struct Edge {
     pub(crate) stage: Stage,
-    /// The live edge, not beyond the final length.
-    pub(crate) end: u64,
+    /// Where the window begins, or its last discontinuity; not beyond `end`.
     pub(crate) start: u64,
+    /// The live edge, not beyond where this generation ends.
+    pub(crate) end: u64,
+}
+
+/// What a read of all that is asked for of a ring comes to, if it goes no detour.
+enum AtOnce {
+    Read,
+    /// The bytes have left the window, before or meanwhile, and will not come back.
+    Evicted,
+    /// Not all that was asked for is there, or a glance does not show it.
+    NotSeen,
 }
 
 impl<D: DriverIo> State<D> {
@@ -251,10 +261,14 @@ impl<D: DriverIo> State<D> {
     ///
     /// The state first: a writer publishes its last bytes and then commits, so that an end loaded after a verdict is
     /// the last one. Then the end of this generation, in a second look: a resource that was reactivated since goes on
-    /// above it, and a reader of this generation does not see that, nor what was evicted there. Whoever sees an end of a
-    /// later generation sees this one's verdict too, by the Release of [end]. (Whoever sees only a start or a base of a
-    /// later one, between its jump and its first bytes, is told that it was overtaken, a moment before it is told that
-    /// the generation has ended; it reads nothing by that.)
+    /// above it, and a reader of this generation does not see that, nor what was evicted there.
+    /// 1. It saw an end of a later generation: then it sees this one's verdict too, by the Release of [end], and
+    ///    nothing beyond where that says this one ends.
+    /// 2. It saw only a start or a base of a later one, which no ordering ties to the verdict: a start is taken for no
+    ///    more than the end that was seen with it. Below that end it says what is true of this generation too, whoever
+    ///    overwrote the bytes; above it, whose it is will be known once its own end is seen.
+    ///
+    /// So a jump, too, shows when its end does. Nobody sleeps through that: it wakes all, after its end.
     ///
     /// `start_of` is [`Window::oldest`], or [`Window::base`] for a gate, which nobody can lap.
     #[inline]
@@ -262,8 +276,8 @@ impl<D: DriverIo> State<D> {
         let stage = self.life.stage();
         let end = ring.window().end();
         let start = start_of(ring.window());
-        let last = self.last();
-        Edge { stage, end: end.min(last), start: start.min(last) }
+        let end = end.min(self.last());
+        Edge { stage, start: start.min(end), end }
     }
 
     /// The live edge, unless it takes more than a glance to say what it is to this generation: [`edge`](Self::edge) does.
@@ -306,28 +320,43 @@ impl<D: DriverIo> State<D> {
         strays: Strays,
     ) -> Result<usize, ReadError> {
         match (self.ring(), &self.kept) {
-            (Some(ring), _) if self.read_at_once(ring, offset, buf, known_end) => Ok(buf.len()),
+            (Some(ring), _) => match self.read_at_once(ring, offset, buf, known_end) {
+                AtOnce::Read => Ok(buf.len()),
+                AtOnce::Evicted => self.read_evicted(buf),
+                AtOnce::NotSeen => self.read_at_length(offset, buf, known_end, strays),
+            },
             (None, Some(Kept::Ours(store))) if self.read_store_at_once(store, offset, buf) => Ok(buf.len()),
             _ => self.read_at_length(offset, buf, known_end, strays),
         }
     }
 
     /// Reads all that is asked for of a ring, if that is there: the usual case, without the detours of the others.
-    /// `false` if it is not, and `buf` may be changed.
+    /// Unless it was read, `buf` may hold a mixture.
     #[inline(always)]
-    fn read_at_once(&self, ring: &RingDriver, offset: u64, buf: &mut [u8], known_end: &mut u64) -> bool {
+    fn read_at_once(&self, ring: &RingDriver, offset: u64, buf: &mut [u8], known_end: &mut u64) -> AtOnce {
         let len = buf.len() as u64;
-        let Some(to) = offset.checked_add(len) else { return false };
+        let Some(to) = offset.checked_add(len) else { return AtOnce::NotSeen };
         if to > *known_end {
             match self.glance(ring) {
                 Some(end) if to <= end => *known_end = end,
-                _ => return false,
+                _ => return AtOnce::NotSeen,
             }
         }
-        len <= ring.capacity() && ring.window().read_all(offset, buf)
+        if len > ring.capacity() {
+            return AtOnce::NotSeen;
+        }
+        // The bytes lie below an end of this generation. Whoever has overwritten them since, they are gone.
+        if ring.window().read_all(offset, buf) { AtOnce::Read } else { AtOnce::Evicted }
     }
 
-    /// The same of a store that keeps everything. The state first, as in [`read_store`](Self::read_store).
+    /// Nothing is never evicted.
+    #[cold]
+    fn read_evicted(&self, buf: &[u8]) -> Result<usize, ReadError> {
+        if buf.is_empty() { Ok(0) } else { Err(self.evicted()) }
+    }
+
+    /// All that is asked for, of a store that keeps everything; `false` if that takes more than a glance. The state first,
+    /// as in [`read_store`](Self::read_store).
     #[inline(always)]
     fn read_store_at_once(&self, store: &Store, offset: u64, buf: &mut [u8]) -> bool {
         match self.life.stage() {
@@ -392,7 +421,7 @@ impl<D: DriverIo> State<D> {
             let edge = self.edge(ring, Window::oldest);
             *known_end = edge.end;
             if offset >= edge.end {
-                return if offset < edge.start { Err(self.evicted()) } else { out_of_bytes(edge.stage, offset) };
+                return out_of_bytes(edge.stage, offset);
             }
         }
         window.read(offset, buf, *known_end).ok_or_else(|| self.evicted())
@@ -452,7 +481,7 @@ impl<D: DriverIo> State<D> {
         Err(ReadError::Failed)
     }
 
-    /// Whether a glance shows that all of `range`, which is not empty, can be read now.
+    /// Whether a glance shows that all of `range` can be read now. It says nothing of an empty one.
     #[inline(always)]
     pub(crate) fn contains_at_once(&self, range: &Range<u64>) -> bool {
         match (self.ring(), &self.kept) {
@@ -509,7 +538,7 @@ impl<D: DriverIo> State<D> {
         match self.ring() {
             Some(ring) => {
                 let edge = self.edge(ring, Window::oldest);
-                Some(Span { start: edge.start, end: edge.end.max(edge.start) })
+                Some(Span { start: edge.start, end: edge.end })
             }
             None => self.window_foreign(),
         }
@@ -805,12 +834,9 @@ fn check_len(final_len: u64) -> StorageResult<()> {
 #[inline]
 fn out_of_bytes(stage: Stage, offset: u64) -> Result<usize, ReadError> {
     match stage {
-        Stage::Active => Err(ReadError::NotYet),
         Stage::Committed(final_len) if offset >= final_len => Ok(0),
-        // Below the end and not there: it was evicted, and the caller says so. Only a driver that broke its word
-        // comes here.
-        Stage::Committed(_) => Err(ReadError::Ended),
-        Stage::Failed => Err(ReadError::Failed),
-        Stage::Cancelled => Err(ReadError::Cancelled),
+        // Committed, below the end and not there: it was evicted, and the caller has said so. Only a driver that broke its
+        // word comes here with that.
+        stage => Err(stage.why_no_more()),
     }
 }

@@ -1,4 +1,4 @@
-//! Waiting for a byte, on futexes that are woken by range: protocol 2.
+//! Waiting for a byte, on futexes that are woken by range: protocol 3 of ARCHITECTURE.md.
 //!
 //! A sleeper owns a slot: the offset that it needs, and a futex word. Whoever published `s..e` wakes the slots whose
 //! offset lies in `s..e`, and no others: a thread that waits for 64 KiB fed 1 KiB at a time wakes once. With no sleeper

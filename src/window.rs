@@ -1,4 +1,4 @@
-//! The window of a ring: protocol 1.
+//! The window of a ring: protocol 1 of ARCHITECTURE.md.
 //!
 //! One writer appends to a stream of bytes, of which the last `capacity` are kept. Any number of readers copy bytes out
 //! and find out afterwards whether the writer replaced them meanwhile. `start` and `end` are stream offsets that only

@@ -8,7 +8,7 @@ use crate::{
     state::State,
     store::Store,
     sync::Deadline,
-    wait::{DEFAULT_PACE, Interrupts, Patience, Waited},
+    wait::{DEFAULT_PACE, Interrupts, Look, Patience, Waited},
 };
 use std::{io, sync::Arc, time::Duration};
 
@@ -605,7 +605,6 @@ impl Pen {
         offset: u64,
         deadline: Option<&Deadline>,
     ) -> StorageResult<()> {
-        use crate::wait::Look;
         let patience = Patience { deadline, interrupts: Some(&self.interrupts), from: None };
         state.room.go_silent(DEFAULT_PACE);
         let waited = state.room.wait(&patience, || match state.life.check_active() {

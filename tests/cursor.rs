@@ -4,7 +4,9 @@ mod kinds;
 mod threads;
 
 use kinds::{CAPACITY, Kind, over_every_kind};
-use roundelay::{Cursor, DriverIo, OnLap, ReadError, Resource, RingDriver, RingOptions, Span, StorageError, Writer};
+use roundelay::{
+    Cursor, DriverIo, MemOptions, OnLap, ReadError, Resource, RingDriver, RingOptions, Span, StorageError, Writer,
+};
 use std::io::{BufRead, ErrorKind, Read, Seek, SeekFrom};
 use threads::{Sleeper, assert_is, must_end};
 
@@ -362,6 +364,32 @@ fn what_was_read_ahead_outlives_its_eviction() {
     cursor.consume(6);
     assert_eq!(cursor.fill_buf().unwrap(), (100..110).map(byte_at).collect::<Vec<_>>());
     assert_eq!((cursor.position(), cursor.laps(), cursor.lost_bytes()), (100, 1, 90));
+}
+
+/// They were those of the generation before.
+#[test]
+fn bytes_read_ahead_are_read_again_in_the_next_generation() {
+    let resource = roundelay::open(MemOptions::committed("old bytes")).unwrap();
+    let mut cursor = resource.cursor(OnLap::Error);
+    cursor.read_exact(&mut [0; 4]).unwrap();
+    assert_eq!(cursor.fill_buf().unwrap(), b"bytes");
+    cursor.consume(2);
+    resource.reactivate().unwrap();
+    let mut writer = resource.writer().unwrap();
+    writer.write_at(0, b"new paint").unwrap();
+    assert_eq!(cursor.fill_buf().unwrap(), b"tes", "it has not been told to go over");
+    assert!(cursor.refresh());
+    assert_eq!((cursor.position(), cursor.fill_buf().unwrap()), (6, &b"int"[..]));
+    // In a ring they are the same, and the last that there is of them.
+    let (resource, mut writer, mut cursor) = ring(10, OnLap::Error);
+    append(&mut writer, 10);
+    assert_eq!(cursor.fill_buf().unwrap().len(), 10);
+    writer.commit(None).unwrap();
+    drop(writer);
+    resource.reactivate().unwrap();
+    append(&mut resource.writer().unwrap(), 10);
+    assert!(cursor.refresh());
+    assert_eq!(cursor.fill_buf().unwrap(), (0..10).map(byte_at).collect::<Vec<_>>());
 }
 
 #[test]

@@ -59,6 +59,27 @@ fn a_life<D: DriverIo>(resource: &Resource<D>) {
     assert!(matches!(writer.append(b"x"), Err(StorageError::Committed)));
 }
 
+/// The write that fills the first hole does not look at all that lies behind it; who reads there is told nothing else.
+#[test]
+fn what_lies_behind_a_hole_is_there_as_soon_as_that_is_filled() {
+    const LEN: u64 = 3 << 20;
+    let resource = open(MemOptions { len: Some(LEN + 1), ..MemOptions::default() }).unwrap();
+    let (mut writer, reader) = (resource.writer().unwrap(), resource.reader());
+    writer.write_at(1, &pattern(1..LEN)).unwrap();
+    assert!(!reader.contains_range(0..LEN) && reader.contains_range(1..LEN));
+    let waiting = {
+        let reader = reader.clone();
+        thread::spawn(move || reader.wait_range(0..LEN))
+    };
+    writer.write_at(0, &pattern(0..1)).unwrap();
+    assert!(reader.contains_range(0..LEN));
+    let mut buf = vec![0; LEN as usize];
+    assert_eq!(reader.try_read_at(0, &mut buf), Ok(LEN as usize));
+    assert!(buf == pattern(0..LEN));
+    assert_eq!(reader.try_read_at(LEN - 8, &mut buf), Ok(8));
+    assert_eq!(waiting.join().unwrap().unwrap(), WaitOutcome::Ready);
+}
+
 #[test]
 fn every_driver_lives_the_same_life_behind_the_same_handles() {
     let scratch = Scratch::new();

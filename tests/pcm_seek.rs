@@ -4,7 +4,7 @@ mod threads;
 
 use roundelay::{
     ReadError, ResourceStatus,
-    pcm::{self, Epoch, PcmError, PcmOptions, PcmReader, PcmWriter},
+    pcm::{self, Epoch, Fill, PcmError, PcmOptions, PcmReader, PcmWriter},
 };
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
@@ -132,6 +132,30 @@ fn the_position_after_a_seek_is_where_the_decoder_said_it_went() {
     assert_eq!((reader.position(), tap.position()), (12, Some(12)));
     assert_eq!(writer.begin(epoch, 500), Ok(()), "it has begun, and stays where it is");
     assert_eq!(reader.position(), 12);
+}
+
+/// `fill_planar` of no frames looked at nothing, and the position stayed where it was before the seek.
+#[test]
+fn a_fill_of_no_frames_takes_the_position_to_the_newest_epoch() {
+    let fills: [fn(&mut PcmReader<i32>) -> Fill; 4] = [
+        |reader| reader.fill(&mut []),
+        |reader| reader.fill_planar(&mut [&mut []]),
+        |reader| reader.fill_planar(&mut [&mut [], &mut [7; 5]]),
+        |reader| reader.fill_planar(&mut []),
+    ];
+    for fill in fills {
+        let (mut writer, mut reader) = open(1, 8, 8);
+        let epoch = writer.epoch();
+        writer.write(epoch, &[1, 2]).unwrap();
+        let epoch = reader.control().seek();
+        assert_eq!(fill(&mut reader), Fill { cause: Some(ReadError::NotYet), seeking: true, ..Fill::default() });
+        assert_eq!(reader.position(), 0, "until it is answered");
+        writer.begin(epoch, 48_000).unwrap();
+        assert_eq!(fill(&mut reader), Fill::default());
+        assert_eq!(reader.position(), 48_000);
+        writer.write(epoch, &[3]).unwrap();
+        assert_eq!(play(&mut reader, 2), [3]);
+    }
 }
 
 #[test]

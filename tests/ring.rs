@@ -305,6 +305,20 @@ fn reads_that_come_too_late_are_counted_on_the_handle() {
 }
 
 #[test]
+fn a_read_of_nothing_never_comes_too_late() {
+    let resource = ring_at(4, 0);
+    let mut cursor = resource.cursor(OnLap::Error);
+    let mut writer = resource.writer().unwrap();
+    writer.append(b"abcdefgh").unwrap();
+    let reader = resource.reader();
+    for offset in 0..9 {
+        assert_eq!(reader.try_read_at(offset, &mut []), Ok(0));
+    }
+    assert_eq!(cursor.try_read(&mut []), Ok(0));
+    assert_eq!((reader.evictions(), cursor.laps()), (0, 0));
+}
+
+#[test]
 fn a_preamble_stays_beside_the_window_whatever_is_evicted() {
     let resource = ring_at(4, 0);
     let mut writer = resource.writer().unwrap();

@@ -120,7 +120,7 @@ impl Word {
     /// Says that a piece waits behind the mutex, which the caller holds.
     pub fn set_spilled(&self) {
         // [spill] Relaxed: whoever sees the bit takes the mutex, and that hands over the piece. A read-modify-write, so
-        // that it stands before or after each join of the same word: see the cases of protocol 5.
+        // that it stands before or after each join of the same word: see the cases in `coverage.rs`.
         self.0.fetch_or(SPILL, Relaxed);
     }
 

@@ -391,7 +391,6 @@ fn a_problem_says_what_it_means() {
         IndexProblem::Version { found: 2, known: 1 },
         IndexProblem::Damaged,
         IndexProblem::TagDiffers,
-        IndexProblem::BaseMissing,
     ] {
         assert!(problem.to_string().ends_with("fetched again"), "{problem}");
     }

@@ -64,7 +64,8 @@ impl<S: Sample> PcmReader<S> {
         let frames = out.iter().map(|channel| channel.len()).min().unwrap_or(0);
         let mut scratch = [S::SILENCE; SCRATCH];
         let mut whole = Fill::default();
-        while whole.frames + whole.missing < frames {
+        // Once at least: no frames, too, are looked for, so that `position` is that of the newest epoch, as after `fill`.
+        loop {
             let at = whole.frames + whole.missing;
             let part = (frames - at).min(SCRATCH / channels);
             let interleaved = &mut scratch[..part * channels];
@@ -73,7 +74,7 @@ impl<S: Sample> PcmReader<S> {
                 None => self.take(interleaved),
                 Some(_) => {
                     interleaved.fill(S::SILENCE);
-                    Fill { missing: part, ..whole_cause(whole) }
+                    Fill { frames: 0, missing: part, ..whole }
                 }
             };
             for (c, channel) in out.iter_mut().enumerate() {
@@ -84,6 +85,9 @@ impl<S: Sample> PcmReader<S> {
             whole.frames += fill.frames;
             whole.missing += fill.missing;
             (whole.cause, whole.seeking) = (fill.cause, fill.seeking);
+            if whole.frames + whole.missing == frames {
+                break;
+            }
         }
         for channel in out.iter_mut() {
             channel[frames..].fill(S::SILENCE);
@@ -283,7 +287,7 @@ impl Playhead {
             None => match shared.life.stage() {
                 Stage::Active => return Err(Silence(ReadError::NotYet)),
                 // Once more, after the state: a writer that answered and then finished did answer.
-                stage => answered().ok_or(Silence(why_no_more(stage)))?,
+                stage => answered().ok_or(Silence(stage.why_no_more()))?,
             },
         };
         if epoch != self.epoch {
@@ -305,7 +309,7 @@ impl Playhead {
         if there >= wanted {
             return Ok(There { from, bytes: wanted, cause: None });
         }
-        Ok(There { from, bytes: there - there % shared.frame_bytes, cause: Some(why_no_more(stage)) })
+        Ok(There { from, bytes: there - there % shared.frame_bytes, cause: Some(stage.why_no_more()) })
     }
 }
 
@@ -318,20 +322,6 @@ struct There {
 
 /// A seek was asked for that the writer has yet to answer; or never will, if it is gone.
 struct Silence(ReadError);
-
-fn why_no_more(stage: Stage) -> ReadError {
-    match stage {
-        Stage::Active => ReadError::NotYet,
-        Stage::Committed(_) => ReadError::Ended,
-        Stage::Failed => ReadError::Failed,
-        Stage::Cancelled => ReadError::Cancelled,
-    }
-}
-
-/// Only why there is silence.
-fn whole_cause(fill: Fill) -> Fill {
-    Fill { frames: 0, missing: 0, ..fill }
-}
 
 impl<S> Drop for PcmReader<S> {
     fn drop(&mut self) {

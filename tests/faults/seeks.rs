@@ -7,7 +7,10 @@ use roundelay::{
 };
 use std::{
     io::{BufRead, Seek, SeekFrom},
-    sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -101,25 +104,39 @@ fn a_cursor_over_a_store_that_is_being_filled_lands_where_it_is_sent() {
         const LEN: u64 = 4 << 20;
         let store = roundelay::open(MemOptions { len: Some(LEN), ..MemOptions::default() }).unwrap();
         let fetcher = store.writer().unwrap().into_fetcher();
+        let (filled, hurry) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (fills, hurries) = (filled.clone(), hurry.clone());
         let fetching = thread::spawn(move || {
-            // As fast as it is asked for; all of it in the end.
             while let Some(mut claim) = fetcher.wait_claim(4 << 10).unwrap() {
                 let range = claim.range();
                 claim.append(&bytes(range.start..range.end)).unwrap();
+                fills.fetch_add(1, SeqCst);
+                // Two claims for a seek; and all is there before memory is looked at.
+                if !hurries.load(SeqCst) {
+                    thread::sleep(PAUSE / 2);
+                }
             }
         });
+        let (mut waited, mut passed_over) = (0, 0);
         let mut cursor = store.cursor(OnLap::Error);
         let mut random = Random(2);
-        a_thousand_a_second(|_| {
+        a_thousand_a_second(|i| {
+            hurry.fetch_or(i == SEEKS / 4, SeqCst);
             let at = random.below(LEN - 100);
             assert_eq!(cursor.seek(SeekFrom::Start(at)).unwrap(), at);
             let mut buf = [0; 100];
-            // Fetched next, because somebody waits for it.
+            let (there, before) = (cursor.reader().contains_range(at..at + 1), filled.load(SeqCst));
             let n = cursor.read_timeout(&mut buf, Duration::from_secs(20)).unwrap();
             assert!(n > 0);
             assert_are(&buf[..n], at);
+            if !there {
+                waited += 1;
+                // Fetched next, because somebody waits for it; or a few later, if it was late to do so.
+                passed_over += u64::from(filled.load(SeqCst) - before > 8);
+            }
         });
         fetching.join().unwrap();
+        assert!(passed_over * 2 < waited, "{waited} reads waited, and {passed_over} were passed over");
     });
 }
 

@@ -94,8 +94,9 @@ fn a_committed_file_that_is_removed_or_replaced_is_read_on() {
         assert_eq!(resource.status(), ResourceStatus::Committed { final_len: LEN });
     }
     fs::remove_file(scratch.path("f")).unwrap();
-    assert_eq!(scratch.names(), [""; 0], "nothing comes back");
     reads_all(&opened, LEN);
+    drop((writer, written, opened));
+    assert_eq!(scratch.names(), [""; 0], "nothing comes back");
 }
 
 /// It is removed at any moment of a download, its commit included: the file is whole, or there is an error and no file.

@@ -345,6 +345,13 @@ fn an_index_without_data_says_nothing_of_the_file_that_follows() {
     let resource = open_it();
     assert_eq!(resource.leftover(), Leftover::Resumed { bytes: 10, dropped: 0 });
     assert_eq!(resource.reader().available(), [100..110].into_iter().collect());
+    drop(resource);
+    // Nor is there anything to set aside, whatever comes next; the place may hold the index of data that are.
+    fs::remove_file(scratch.path("f.part")).unwrap();
+    scratch.write("f.part.index.old", b"of f.part.old");
+    drop(open(MmapOptions { tag: b"v2".to_vec(), ..wanted(&scratch, Some(LEN)) }).unwrap());
+    assert_eq!(scratch.names(), ["f.part.index.old"]);
+    assert_eq!(scratch.read("f.part.index.old"), b"of f.part.old");
 }
 
 /// The empty file that it had made for itself stayed.

@@ -1,4 +1,4 @@
-//! Protocol 5: which bytes of a linear store are there.
+//! Protocol 6: which bytes of a linear store are there.
 //!
 //! One block. The byte at offset `o` is `o + 1`. What is there at the start is inserted before any thread is, so that no
 //! leaf is made while others look: that is the standard library's `OnceLock`, of which loom knows nothing.

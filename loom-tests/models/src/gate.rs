@@ -27,7 +27,7 @@ models! {
     a_retired_gate_stays_retired => retired(),
     // Both sides sleep.
     both_sleep => both_sleep(1, &[1, 1], &[1, 1], 2),
-        the_first_byte_of_a_chunk_wakes => both_sleep(2, &[2], &[1], 3),
+    the_first_byte_of_a_chunk_wakes => both_sleep(2, &[2], &[1], 3),
     neither_insists_on_all => both_sleep(3, &[2, 2], &[3], 2),
     a_silent_gate_and_a_paced_writer => silent_gate(),
     a_writer_goes_silent => silent_writer(false),
@@ -42,8 +42,12 @@ models! {
     a_gate_that_waits_across_a_gap_that_is_tried => tried_gap(false),
     a_gate_gets_all_there_is_before_a_gap_that_is_tried_silently => tried_gap(true),
     a_gate_that_waits_at_a_gap => gap(2, 1, 1, &[7, 8]),
+    a_gap_that_was_thought_better_of_is_forgotten => thought_better(),
     a_range_below_a_jump_is_evicted => evicted(2..3),
     a_range_across_a_jump_is_evicted => evicted(4..7),
+    // What a reader without a gate is told is ready.
+    what_a_jump_leaves_out_is_never_ready => never_ready(2..3, true),
+    more_than_the_ring_holds_is_never_ready => never_ready(0..4, false),
 }
 
 fn byte(offset: u64) -> u8 {
@@ -431,6 +435,39 @@ fn tried_gap(silent: bool) {
             thread::yield_now();
         }
         reader.join().unwrap();
+    });
+}
+
+/// The writer announced a gap, and went on at the live edge: gates wait across the place again.
+fn thought_better() {
+    explore(AtMost(3), || {
+        let (_resource, mut writer) = ring(3);
+        let mut gate = writer.gate();
+        write_to(&mut writer, 1);
+        assert_eq!(writer.try_write_at(6, &[byte(6)]).unwrap(), 0);
+        write_to(&mut writer, 2);
+        let reader = thread::spawn(move || {
+            assert_eq!(gate.wait(3).unwrap().len(), 3, "SHORT of what there is, or wrong");
+        });
+        write_to(&mut writer, 3);
+        reader.join().unwrap();
+    });
+}
+
+/// Of no moment is it true that all of `range` can be read.
+fn never_ready(range: Range<u64>, jump: bool) {
+    explore(AtMost(3), move || {
+        let (resource, mut writer) = ring(3);
+        write_to(&mut writer, 1);
+        let reader = resource.reader();
+        let range = range.clone();
+        let looking = thread::spawn(move || assert!(!reader.contains_range(range), "READY and never there"));
+        if jump {
+            writer.write_at(5, &[byte(5)]).unwrap();
+        } else {
+            write_to(&mut writer, 4);
+        }
+        looking.join().unwrap();
     });
 }
 

@@ -39,6 +39,11 @@ models! {
     // Generations.
     an_old_generation_keeps_its_end => old_generation(End::Commit),
     an_old_generation_that_failed_keeps_its_end => old_generation(End::Fail),
+    a_cursor_of_an_old_generation_sees_no_jump_of_the_next => jump_in_the_next(End::Commit, cursor_at_its_end),
+    a_cursor_of_one_that_failed_sees_no_jump_of_the_next => jump_in_the_next(End::Fail, cursor_at_its_end),
+    a_gate_of_an_old_generation_sees_no_jump_of_the_next => jump_in_the_next(End::Commit, gate_at_its_end),
+    a_gate_of_one_that_failed_sees_no_jump_of_the_next => jump_in_the_next(End::Fail, gate_at_its_end),
+    a_sleeper_of_an_old_generation_sees_no_jump_of_the_next => jump_in_the_next(End::Commit, sleeper_at_its_end),
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -244,4 +249,59 @@ fn old_generation(end: End) {
         }
         writer.join().unwrap();
     });
+}
+
+/// Somebody who has read all of a generation, and looks on.
+type AtItsEnd = fn(&mut Ring) -> Box<dyn FnOnce(End) + Send>;
+
+/// The next generation begins with a jump: its start is published before its end, and nothing ties it to the verdict on the
+/// old one. Whoever is at the end of that one is told of its end, or of nothing; never that it was overtaken.
+fn jump_in_the_next(end: End, at_its_end: AtItsEnd) {
+    explore(AtMost(2), move || {
+        let mut ring = Ring::new(2);
+        let look_on = at_its_end(&mut ring);
+        let reader = thread::spawn(move || look_on(end));
+        let resource = ring.resource.clone();
+        ring.end(end);
+        resource.reactivate().unwrap();
+        resource.writer().unwrap().write_at(6, &[byte(6)]).unwrap();
+        reader.join().unwrap();
+    });
+}
+
+fn cursor_at_its_end(ring: &mut Ring) -> Box<dyn FnOnce(End) + Send> {
+    let mut cursor = ring.resource.cursor(OnLap::SkipToOldest);
+    ring.append();
+    assert_eq!(step(&mut cursor), Ok(true));
+    Box::new(move |end| {
+        let window = cursor.reader().valid_window().unwrap();
+        assert!(window.start <= 1 && window.end == 1, "sees {window} of the NEXT generation");
+        let verdict = step(&mut cursor);
+        let right = if end == End::Commit { Ok(false) } else { Err(ReadError::Failed) };
+        assert!(verdict == right || verdict == Err(ReadError::NotYet), "{verdict:?} of the NEXT generation");
+        assert_eq!((cursor.position(), cursor.laps()), (1, 0), "overtaken by the NEXT generation");
+    })
+}
+
+fn gate_at_its_end(ring: &mut Ring) -> Box<dyn FnOnce(End) + Send> {
+    let mut gate = ring.writer.gate();
+    ring.append();
+    gate.slices().unwrap().consume(1);
+    Box::new(move |end| {
+        for _ in 0..2 {
+            let verdict = gate.slices().map(|slices| slices.len());
+            let right = Err(if end == End::Commit { ReadError::Ended } else { ReadError::Failed });
+            assert!(verdict == right || verdict == Err(ReadError::NotYet), "{verdict:?} of the NEXT generation");
+            assert_eq!((gate.position(), gate.discontinuities()), (1, 0), "jumped with the NEXT generation");
+        }
+    })
+}
+
+fn sleeper_at_its_end(ring: &mut Ring) -> Box<dyn FnOnce(End) + Send> {
+    let reader = ring.resource.reader();
+    ring.append();
+    Box::new(move |_| match reader.wait_range(1..2) {
+        Ok(WaitOutcome::Eof) => {}
+        other => panic!("{other:?} of the NEXT generation"),
+    })
 }

@@ -6,7 +6,7 @@
 
 use loom::sync::Arc;
 use loom::thread;
-use roundelay::internals::{BLOCK, Coverage, Medium, Segments, Store};
+use roundelay::internals::{BLOCK, Coverage, Medium, Segments, Store, Strays};
 
 use crate::Preemptions::{Any, AtMost};
 use crate::{explore, models};
@@ -15,14 +15,19 @@ models! {
     what_is_below_the_frontier_is_there => in_order(),
     what_two_wrote_is_there => neighbours(),
     a_frontier_left_behind_catches_up => left_behind(),
+    a_rewrite_has_old_bytes_or_new_ones => rewritten(),
 }
 
 const LAST: u64 = BLOCK - 1;
 
-fn store() -> Arc<Store> {
+fn segments() -> Segments {
     let segments = Segments::new(Medium::Memory, 2 * BLOCK);
     segments.map(&(0..2 * BLOCK)).unwrap();
-    let store = Store::new(segments, Coverage::new());
+    segments
+}
+
+fn store() -> Arc<Store> {
+    let store = Store::new(segments(), Coverage::new());
     store.write(0, &[0; LAST as usize]);
     Arc::new(store)
 }
@@ -83,5 +88,26 @@ fn left_behind() {
         writer.join().unwrap();
         write(&store, LAST + 2);
         assert!(look(&store, 3), "BEHIND");
+    });
+}
+
+/// All is there in the generation before, and is read from there until it is written anew: nothing is below a frontier.
+fn rewritten() {
+    const OLD: u8 = 100;
+    const NEW: u8 = 200;
+    explore(Any, || {
+        let before = Store::new(segments(), Coverage::new());
+        before.write(0, &[OLD; 2 * BLOCK as usize]);
+        let store = Arc::new(before.rewrite(2 * BLOCK, segments()));
+        // Its leaf is there before any thread is.
+        store.write(0, &[NEW]);
+        let other = store.clone();
+        let writer = thread::spawn(move || other.write(LAST, &[NEW]));
+        let mut buf = [0; 2];
+        if !store.read_at_once(LAST, &mut buf) {
+            assert_eq!(store.read(LAST, &mut buf, Strays::Lock), 2);
+        }
+        assert!([OLD, NEW].contains(&buf[0]) && buf[1] == OLD, "NOT THERE: {buf:?}");
+        writer.join().unwrap();
     });
 }

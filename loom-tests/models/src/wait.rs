@@ -1,4 +1,4 @@
-//! Protocol 2: sleeping on a futex until a byte is there.
+//! Protocol 3: sleeping on a futex until a byte is there.
 //!
 //! A lost wake shows as a deadlock: the futex of `sync.rs` sleeps for ever under loom, and hands on no happens-before.
 

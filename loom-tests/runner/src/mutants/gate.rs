@@ -440,6 +440,41 @@ pub(super) const MUTANTS: &[Mutant] = &[
         ..Mutant::NONE
     },
     Mutant {
+        name: "gate/gap-never-withdrawn-by-an-append",
+        why: "a gate returns short at a place where the stream goes on",
+        edits: &[edit(WRITER, &["fn grant"], "self.gap_announced", "false")],
+        caught_by: &["gate::a_gap_that_was_thought_better_of_is_forgotten"],
+        symptom: "SHORT",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/ready-by-a-start-seen-first",
+        why: "what was evicted, or left out, between the two looks counts as there",
+        edits: &[edit(
+            STATE,
+            &["fn contains_at_once"],
+            "self.glance(ring).is_some_and(|end| range.end <= end && ring.window().oldest() <= range.start)",
+            "{ let start = ring.window().oldest(); self.glance(ring).is_some_and(|end| range.end <= end && start <= range.start) }",
+        )],
+        caught_by: &["gate::what_a_jump_leaves_out_is_never_ready", "gate::more_than_the_ring_holds_is_never_ready"],
+        symptom: "READY",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/edge-with-its-start-seen-first",
+        why: "what was evicted, or left out, between the two looks counts as there",
+        edits: &[Edit {
+            file: STATE,
+            within: &["fn edge"],
+            find: "let stage = self.life.stage(); let end = ring.window().end(); let start = start_of(ring.window());",
+            replace: "let stage = self.life.stage(); let start = start_of(ring.window()); let end = ring.window().end();",
+            binds: "(stage, end, start)",
+        }],
+        caught_by: &["gate::what_a_jump_leaves_out_is_never_ready", "gate::more_than_the_ring_holds_is_never_ready"],
+        symptom: "READY",
+        ..Mutant::NONE
+    },
+    Mutant {
         name: "gate/jump-wakes-only-its-range",
         why: "whoever waits for what the jump leaves out, or across its start, is never woken",
         edits: &[edit(WRITER, &["fn restart"], "state.waits.notify_all();", "state.waits.notify(offset..offset + 1);")],

@@ -30,8 +30,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         edits: &[edit(
             STATE,
             &["fn edge"],
-            "Edge { stage, end: end.min(last), start: start.min(last) }",
-            "Edge { stage: self.life.stage(), end: end.min(last), start: start.min(last) }",
+            "Edge { stage, start: start.min(end), end }",
+            "Edge { stage: self.life.stage(), start: start.min(end), end }",
         )],
         caught_by: &["lifecycle::all_is_read_before_the_failure", "lifecycle::a_wait_for_the_last_byte_is_ready"],
         symptom: "EARLY",
@@ -44,6 +44,20 @@ pub(super) const MUTANTS: &[Mutant] = &[
         caught_by: &[
             "lifecycle::an_old_generation_keeps_its_end",
             "lifecycle::an_old_generation_that_failed_keeps_its_end",
+        ],
+        symptom: "NEXT",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "lifecycle/start-above-the-end",
+        why: "who sees a start of the next generation, and not yet this one's verdict, is told that it was overtaken",
+        edits: &[edit(STATE, &["fn edge"], "start.min(end)", "start.min(self.last())")],
+        caught_by: &[
+            "lifecycle::a_cursor_of_an_old_generation_sees_no_jump_of_the_next",
+            "lifecycle::a_cursor_of_one_that_failed_sees_no_jump_of_the_next",
+            "lifecycle::a_gate_of_an_old_generation_sees_no_jump_of_the_next",
+            "lifecycle::a_gate_of_one_that_failed_sees_no_jump_of_the_next",
+            "lifecycle::a_sleeper_of_an_old_generation_sees_no_jump_of_the_next",
         ],
         symptom: "NEXT",
         ..Mutant::NONE

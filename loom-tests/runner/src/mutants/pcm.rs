@@ -179,8 +179,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         edits: &[edit(
             READER,
             &["fn look"],
-            "answered().ok_or(Silence(why_no_more(stage)))?",
-            "return Err(Silence(why_no_more(stage)))",
+            "answered().ok_or(Silence(stage.why_no_more()))?",
+            "return Err(Silence(stage.why_no_more()))",
         )],
         caught_by: &["pcm::all_is_played_before_the_end_of_a_new_epoch"],
         symptom: "EARLY",

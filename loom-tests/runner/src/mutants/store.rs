@@ -41,7 +41,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
             FILE,
             &["pub fn write"],
             "self.segments.write(offset, data);",
-            "self.advance(range.clone()); self.segments.write(offset, data);",
+            "self.advance(range.clone(), STRIDE); self.segments.write(offset, data);",
         )],
         caught_by: &["store::what_is_below_the_frontier_is_there"],
         symptom: "NOT THERE",
@@ -52,6 +52,14 @@ pub(super) const MUTANTS: &[Mutant] = &[
         why: "what somebody else wrote is below the frontier before its bytes are seen",
         edits: &[edit("coverage/word.rs", &["fn extent"], "self.0.load(«Acquire»)", "Relaxed")],
         caught_by: &["store::what_two_wrote_is_there"],
+        symptom: "NOT THERE",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "store/rewrite-with-a-frontier",
+        why: "what the generation before has is read where this one has yet to write it",
+        edits: &[edit(FILE, &["fn advance"], "self.before.is_some()", "false")],
+        caught_by: &["store::a_rewrite_has_old_bytes_or_new_ones"],
         symptom: "NOT THERE",
         ..Mutant::NONE
     },
