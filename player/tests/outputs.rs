@@ -129,6 +129,47 @@ fn what_alsa_gets_are_the_very_samples_of_the_station_at_the_stations_pace() {
     assert!(programme[joined..joined + heard.len()] == *heard, "some sample differs, after {joined}");
 }
 
+/// Lets a demo play to a device of ALSA's for a while, and ends it; `None` if there is no ALSA.
+fn ended_after(patience: Duration, device: &str) -> Option<Output> {
+    let arguments = ["demo", "--json", "--output", "alsa", "--device", device];
+    let mut child = roundelay(&arguments).spawn().unwrap();
+    std::thread::sleep(patience);
+    let ended = Instant::now();
+    let _ = Command::new("kill").arg(child.id().to_string()).status();
+    while child.try_wait().unwrap().is_none() {
+        assert!(ended.elapsed() < Duration::from_secs(30) || child.kill().is_err(), "it does not end");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let output = child.wait_with_output().unwrap();
+    if stderr(&output).contains("no ALSA (libasound.so.2 is not installed)") {
+        unchecked("a device of ALSA's that fails, since libasound.so.2 is not installed");
+        return None;
+    }
+    Some(output)
+}
+
+#[test]
+fn a_device_that_opens_and_takes_nothing_is_asked_about_once_a_second() {
+    let began = Instant::now();
+    let Some(output) = ended_after(Duration::from_secs(4), "file:/dev/full,raw") else { return };
+    let stops = json(&output)["device"]["stops"].as_u64().unwrap();
+    assert!((1..=began.elapsed().as_secs() + 2).contains(&stops), "{stops} stops");
+}
+
+#[test]
+fn a_device_that_hangs_keeps_nobody_from_leaving() {
+    use std::os::unix::fs::OpenOptionsExt;
+    let folder = Folder::new("hangs");
+    let pipe = folder.0.join("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let _nobody_reads = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(&pipe).unwrap();
+    let device = format!("file:'{}',raw", pipe.display());
+    if let Some(output) = ended_after(Duration::from_secs(3), &device) {
+        json(&output);
+    }
+}
+
 /// A JACK server of our own, beside any other.
 struct Jackd {
     name: String,
