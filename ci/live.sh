@@ -783,6 +783,12 @@ check_suspend_resize() {
     key 'echo ty""ped' Enter
     wait_for 3 shows '^typed' || fail "the terminal does not show what is typed: $(screen)"
     stopped_draws_nothing
+    # In the background it plays on, whatever is typed for the shell.
+    key bg Enter
+    sleep 1
+    key 'true typed' Enter
+    sleep 1
+    [[ $(ps -o stat= --ppid "$(tm display-message -p '#{pane_pid}')") != T* ]] || fail "stopped by what was typed for others"
     key fg Enter
     sleep 2
     screen >resumed.screen
@@ -801,7 +807,7 @@ check_suspend_resize() {
     wait_for 3 shows '^alive' || fail "the terminal was not given back: $(screen)"
     screen >end.screen
     [ "$(tm display-message -p '#{cursor_flag}')" = 1 ] || fail "no cursor"
-    note "suspended, resumed, resized four times"
+    note "suspended, in the background, resumed, resized four times"
 }
 stopped_draws_nothing() {
     local first
