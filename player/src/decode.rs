@@ -21,7 +21,7 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use roundelay::pcm::{Epoch, PcmControl, PcmReader};
-use roundelay::{CancelToken, Cursor, DriverIo, Interrupter, OnLap, Reader, ResourceStatus, StorageError};
+use roundelay::{CancelToken, Cursor, DriverIo, Interrupter, OnLap, Reader, StorageError};
 use symphonia::core::errors::Error as SymphoniaError;
 use thiserror::Error;
 
@@ -167,6 +167,9 @@ pub enum Target {
 /// What the decoder tells while it is at work, and is told. Numbers and flags that order nothing else: `Relaxed`.
 #[derive(Debug, Default)]
 struct Shared {
+    /// Nobody listens any more. What reads and what writes ask it wherever they wait, and the decoder for each packet: the
+    /// bytes of a file that is complete never end in "cancelled" by themselves.
+    cancel: CancelToken,
     laps: AtomicU64,
     broken: AtomicU64,
     /// How often it waited for the network, and got something.
@@ -262,9 +265,9 @@ impl Decoding {
     ) -> Result<Self, DecodeError> {
         // Overtaken, the decoder is opened anew where it goes on.
         cursor.set_on_lap(OnLap::Error);
-        let shared = Arc::<Shared>::default();
+        let shared = Arc::new(Shared { cancel, ..Shared::default() });
         let interrupter = cursor.interrupter();
-        let sink = Sink::new(options, shared.clone(), timeline.clone(), cancel, Box::new(opened));
+        let sink = Sink::new(options, shared.clone(), timeline.clone(), Box::new(opened));
         let mut decoder = Decoder {
             options,
             reader: cursor.reader().clone(),
@@ -446,7 +449,7 @@ impl<D: DriverIo> Decoder<D> {
                 return ControlFlow::Continue(());
             }
             let left = self.sink.queued();
-            if left <= LAST_WORDS || matches!(self.reader.status(), ResourceStatus::Cancelled) {
+            if left <= LAST_WORDS || self.shared.cancel.is_cancelled() {
                 return ControlFlow::Break(());
             }
             thread::park_timeout((left - LAST_WORDS).max(Duration::from_millis(5)));
@@ -461,7 +464,7 @@ impl<D: DriverIo> Decoder<D> {
         let mut scanner = HeadScanner::new(start);
         let (mut piece, mut at) = ([0; 4096], start);
         let mut found = false;
-        while !found && !scanner.is_done() {
+        while !found && !scanner.is_done() && !self.shared.cancel.is_cancelled() {
             // Whatever is wrong, whoever reads next is told.
             let Ok(length @ 1..) = self.reader.read_at(at, &mut piece) else { return };
             if at == start && piece[..length].get(4..8) == Some(ISO_BOX) {
@@ -553,6 +556,9 @@ impl<D: DriverIo> Decoder<D> {
         }
         let mut failed = 0;
         let stop = loop {
+            if self.shared.cancel.is_cancelled() {
+                break Some(Stop::Cancelled);
+            }
             let packet = match demuxer.next_packet() {
                 Ok(Some(packet)) => packet,
                 Err(SymphoniaError::DecodeError(_)) if progress.stop().is_none() => {

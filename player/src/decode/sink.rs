@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use roundelay::CancelToken;
 use roundelay::pcm::{self, Epoch, PcmError, PcmOptions, PcmReader, PcmWriter, Tap};
 
 use super::{DecodeError, DecodeOptions, Format, Shared, lock};
@@ -36,7 +35,6 @@ pub(super) struct Sink {
     options: DecodeOptions,
     shared: Arc<Shared>,
     timeline: Arc<Timeline>,
-    cancel: CancelToken,
     opened: Option<Opened>,
     ring: Option<Ring>,
     /// Nobody plays what is written any more.
@@ -99,15 +97,9 @@ impl Portions {
 }
 
 impl Sink {
-    pub(super) fn new(
-        options: DecodeOptions,
-        shared: Arc<Shared>,
-        timeline: Arc<Timeline>,
-        cancel: CancelToken,
-        opened: Opened,
-    ) -> Self {
+    pub(super) fn new(options: DecodeOptions, shared: Arc<Shared>, timeline: Arc<Timeline>, opened: Opened) -> Self {
         let (drift, started) = (Drift::default(), Instant::now());
-        Self { options, shared, timeline, cancel, opened: Some(opened), ring: None, gone: false, drift, started }
+        Self { options, shared, timeline, opened: Some(opened), ring: None, gone: false, drift, started }
     }
 
     /// Decodes for the newest epoch from now on.
@@ -275,7 +267,7 @@ impl Sink {
             capacity_frames: (f64::from(layout.rate_hz) * self.options.ahead.as_secs_f64()) as usize,
             history_frames: HISTORY_FRAMES,
             lock_memory: true,
-            cancel: self.cancel.clone(),
+            cancel: self.shared.cancel.clone(),
         };
         let (writer, reader) = pcm::open(options).map_err(DecodeError::Pcm)?;
         *lock(&self.shared.pcm) = Some(writer.control());

@@ -236,6 +236,9 @@ impl<D: DriverIo> MediaSource for StreamReader<'_, D> {
 /// Waits until the byte at `at` is there.
 fn wait<D: DriverIo>(reader: &Reader<D>, shared: &Shared, at: u64) -> Result<(), Stop> {
     loop {
+        if shared.cancel.is_cancelled() {
+            return Err(Stop::Cancelled);
+        }
         if reader.contains_range(at..at + 1) {
             return Ok(());
         }

@@ -1,6 +1,6 @@
 use std::sync::mpsc::{self, Receiver};
 
-use roundelay::{Resource, RingDriver, RingOptions, Writer};
+use roundelay::{Resource, ResourceStatus, RingDriver, RingOptions, Writer};
 
 use super::*;
 use crate::station::flac::{BLOCK_FRAMES, FlacEncoder};
@@ -193,4 +193,29 @@ fn cancelling_ends_a_decoder_that_waits() {
     deck.ended.recv().unwrap().unwrap();
     deck.decoding.join();
     assert!(matches!(deck.ring.status(), ResourceStatus::Cancelled));
+}
+
+/// That is how a file is that lies there, and what was downloaded to its end.
+fn file() -> DecodeOptions {
+    DecodeOptions { live: false, ..options() }
+}
+
+/// Longer than anything here takes, and no time to wait for a test that fails.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[test]
+fn cancelling_ends_a_decoder_that_has_decoded_all_and_is_not_heard_out() {
+    let mut deck = Deck::new(1 << 20, file());
+    deck.writer.append(&connection(0, BLOCKS).0).unwrap();
+    deck.writer.commit(None).unwrap();
+    let (reader, _) = deck.opened.recv().unwrap();
+    while !deck.decoding.state().is_drained() {
+        thread::yield_now();
+    }
+    // In this order, as the player does: then nobody plays what is left.
+    drop(reader);
+    deck.cancel.cancel();
+    deck.decoding.thread.thread().unpark();
+    deck.ended.recv_timeout(PATIENCE).unwrap().unwrap();
+    deck.decoding.join();
 }
