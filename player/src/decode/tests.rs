@@ -1,4 +1,5 @@
 use std::sync::mpsc::{self, Receiver};
+use std::time::Instant;
 
 use roundelay::{Resource, ResourceStatus, RingDriver, RingOptions, Writer};
 
@@ -217,5 +218,26 @@ fn cancelling_ends_a_decoder_that_has_decoded_all_and_is_not_heard_out() {
     deck.cancel.cancel();
     deck.decoding.thread.thread().unpark();
     deck.ended.recv_timeout(PATIENCE).unwrap().unwrap();
+    deck.decoding.join();
+}
+
+#[test]
+fn a_seek_beyond_all_audio_ends_the_file() {
+    let mut deck = Deck::new(1 << 20, file());
+    deck.writer.append(&connection(0, 8 * BLOCKS).0).unwrap();
+    deck.writer.commit(None).unwrap();
+    let (mut reader, _) = deck.opened.recv().unwrap();
+    play(&mut reader, 4_000);
+    let epoch = deck.decoding.seek(Target::Seconds(1e6));
+    let began = Instant::now();
+    let ended = loop {
+        reader.fill(&mut [0.0; 1_000 * CHANNELS]);
+        match deck.ended.try_recv() {
+            Ok(ended) => break ended,
+            Err(_) => assert!(began.elapsed() < PATIENCE, "it is waited for frames that never come"),
+        }
+    };
+    ended.unwrap();
+    assert!(deck.decoding.has_landed(epoch));
     deck.decoding.join();
 }
