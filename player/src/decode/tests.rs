@@ -369,14 +369,12 @@ fn an_index_that_leads_nowhere_ends_the_file() {
     let mut deck = Deck::new(1 << 20, file());
     deck.writer.append(&mp4(&samples, 5_000)).unwrap();
     deck.writer.commit(None).unwrap();
-    let (mut reader, format) = deck.opened.recv_timeout(PATIENCE).unwrap_or_else(|_| {
-        panic!("{:?}", deck.ended.try_recv());
-    });
+    // So short a file is over before any of it is played.
+    deck.ended.recv_timeout(PATIENCE).expect("it is an end").unwrap();
+    let (mut reader, format) = deck.opened.recv().unwrap();
     assert_eq!(format.layout(), Layout { rate_hz: 48_000, channels: 1 });
     let mut heard = vec![0.0; 5_000];
-    reader.wait(4_000).unwrap();
     assert_eq!(reader.fill(&mut heard).frames, 4_000);
     assert!(heard.iter().zip(&samples).all(|(heard, &sample)| *heard == f32::from(sample) / 32_768.0));
-    deck.ended.recv_timeout(PATIENCE).expect("it is an end").unwrap();
     deck.decoding.join();
 }
