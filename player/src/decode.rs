@@ -14,6 +14,7 @@ mod sink;
 mod stream;
 
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -21,7 +22,7 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use roundelay::pcm::{Epoch, PcmControl, PcmReader};
-use roundelay::{CancelToken, Cursor, DriverIo, Interrupter, OnLap, Reader, ResourceStatus, StorageError};
+use roundelay::{CancelToken, Cursor, DriverIo, Interrupter, OnLap, Reader, StorageError};
 use symphonia::core::errors::Error as SymphoniaError;
 use thiserror::Error;
 
@@ -47,7 +48,7 @@ const MOST_LATE_SECONDS: f64 = 0.1;
 /// How often an offset is chosen again. Each time the clock has learned where the last one was.
 const MOST_CHOICES: u32 = 8;
 
-/// So many packets in a row that cannot be decoded are none.
+/// After so many packets in a row that cannot be decoded, or had, there is something else.
 const MOST_FAILED_PACKETS: u32 = 8;
 
 /// A stream of which so much can be skipped without a frame of audio is none.
@@ -96,6 +97,9 @@ pub enum DecodeError {
     /// The ring of frames could not be made.
     #[error("cannot open the ring of frames: {0}")]
     Pcm(#[source] StorageError),
+    /// A fault of the decoder's; it has said which on standard error.
+    #[error("the decoder failed")]
+    Panicked,
     /// No thread.
     #[error("cannot start a thread for the decoder: {0}")]
     Thread(#[source] io::Error),
@@ -167,6 +171,9 @@ pub enum Target {
 /// What the decoder tells while it is at work, and is told. Numbers and flags that order nothing else: `Relaxed`.
 #[derive(Debug, Default)]
 struct Shared {
+    /// Nobody listens any more. What reads and what writes ask it wherever they wait, and the decoder for each packet: the
+    /// bytes of a file that is complete never end in "cancelled" by themselves.
+    cancel: CancelToken,
     laps: AtomicU64,
     broken: AtomicU64,
     /// How often it waited for the network, and got something.
@@ -262,9 +269,9 @@ impl Decoding {
     ) -> Result<Self, DecodeError> {
         // Overtaken, the decoder is opened anew where it goes on.
         cursor.set_on_lap(OnLap::Error);
-        let shared = Arc::<Shared>::default();
+        let shared = Arc::new(Shared { cancel, ..Shared::default() });
         let interrupter = cursor.interrupter();
-        let sink = Sink::new(options, shared.clone(), timeline.clone(), cancel, Box::new(opened));
+        let sink = Sink::new(options, shared.clone(), timeline.clone(), Box::new(opened));
         let mut decoder = Decoder {
             options,
             reader: cursor.reader().clone(),
@@ -276,10 +283,12 @@ impl Decoding {
             containers: Vec::new(),
             bases: Vec::new(),
             barren_from: 0,
-            lost_at: u64::MAX,
+            lost_at: None,
         };
         let run = move || {
-            let result = decoder.run(&mut cursor);
+            // Hostile bytes may find a fault that nobody knows of yet.
+            let result = catch_unwind(AssertUnwindSafe(|| decoder.run(&mut cursor)));
+            let result = result.unwrap_or(Err(DecodeError::Panicked));
             decoder.shared.drained.store(true, Relaxed);
             ended(result);
         };
@@ -348,7 +357,7 @@ impl Decoding {
     /// Waits for the thread. Cancel the stream first.
     pub fn join(self) {
         self.thread.thread().unpark();
-        // A thread that panicked has said so on standard error.
+        // Whoever hears of its end panicked, if anybody: that is said on standard error.
         let _ = self.thread.join();
     }
 }
@@ -396,8 +405,8 @@ struct Decoder<D: DriverIo> {
     bases: Vec<(u64, f64)>,
     /// Since there nothing could be decoded.
     barren_from: u64,
-    /// Where it was lost the last time.
-    lost_at: u64,
+    /// Where it was lost the last time, since it came to where it is.
+    lost_at: Option<u64>,
 }
 
 impl<D: DriverIo> Decoder<D> {
@@ -410,6 +419,7 @@ impl<D: DriverIo> Decoder<D> {
             self.sink.begin();
             if let Some(target) = self.shared.take_target() {
                 self.place = self.locate(target, 0);
+                (self.barren_from, self.lost_at) = (self.place.offset, None);
             }
             let end = self.decode(cursor, self.place)?;
             match end {
@@ -446,7 +456,7 @@ impl<D: DriverIo> Decoder<D> {
                 return ControlFlow::Continue(());
             }
             let left = self.sink.queued();
-            if left <= LAST_WORDS || matches!(self.reader.status(), ResourceStatus::Cancelled) {
+            if left <= LAST_WORDS || self.shared.cancel.is_cancelled() {
                 return ControlFlow::Break(());
             }
             thread::park_timeout((left - LAST_WORDS).max(Duration::from_millis(5)));
@@ -461,7 +471,7 @@ impl<D: DriverIo> Decoder<D> {
         let mut scanner = HeadScanner::new(start);
         let (mut piece, mut at) = ([0; 4096], start);
         let mut found = false;
-        while !found && !scanner.is_done() {
+        while !found && !scanner.is_done() && !self.shared.cancel.is_cancelled() {
             // Whatever is wrong, whoever reads next is told.
             let Ok(length @ 1..) = self.reader.read_at(at, &mut piece) else { return };
             if at == start && piece[..length].get(4..8) == Some(ISO_BOX) {
@@ -511,9 +521,9 @@ impl<D: DriverIo> Decoder<D> {
     fn decode(&mut self, cursor: &mut Cursor<D>, place: Place) -> Result<End, DecodeError> {
         let opening = match self.opening(cursor, place) {
             Ok(opening) => opening,
-            Err(stop) => return Ok(self.end_of(stop, place)),
+            Err(stop) => return self.end_of(stop, place),
         };
-        let progress = Arc::new(Progress::new(opening.start, opening.container));
+        let progress = Arc::new(Progress::new(opening.start, opening.container, self.options.live));
         let whole_file = !self.options.live && opening.front.is_empty();
         let file_len = self.file_len().filter(|_| whole_file);
         let source = StreamReader {
@@ -553,11 +563,20 @@ impl<D: DriverIo> Decoder<D> {
         }
         let mut failed = 0;
         let stop = loop {
+            if self.shared.cancel.is_cancelled() {
+                break Some(Stop::Cancelled);
+            }
             let packet = match demuxer.next_packet() {
                 Ok(Some(packet)) => packet,
                 Err(SymphoniaError::DecodeError(_)) if progress.stop().is_none() => {
                     self.shared.broken.fetch_add(1, Relaxed);
-                    continue;
+                    failed += 1;
+                    match failed > MOST_FAILED_PACKETS {
+                        // Such an index has no end: it says the same again without any reading.
+                        true if has_index => break Some(Stop::Complete),
+                        true => break Some(Stop::Silent),
+                        false => continue,
+                    }
                 }
                 Err(SymphoniaError::ResetRequired) => {
                     // Another stream follows in the same connection, with a head and a time of its own.
@@ -580,7 +599,8 @@ impl<D: DriverIo> Decoder<D> {
                 // A packet that cannot be decoded is a moment of noise on the line, and no reason to stop.
                 self.shared.broken.fetch_add(1, Relaxed);
                 failed += 1;
-                if failed > MOST_FAILED_PACKETS {
+                // What is in front is gone through in any case, and to a place in an index there is no other way.
+                if failed > MOST_FAILED_PACKETS && !has_index && progress.read_to() > opening.start {
                     break Some(Stop::Silent);
                 }
                 continue;
@@ -628,7 +648,7 @@ impl<D: DriverIo> Decoder<D> {
         };
         let here = Place { offset, seconds: clock.seconds, from: None, choices: 0 };
         match stop {
-            Some(stop) => Ok(self.end_of(stop, here)),
+            Some(stop) => self.end_of(stop, here),
             // Symphonia has had enough, and neither the stream nor anybody else: there is something else now.
             None => self.lost(here),
         }
@@ -648,16 +668,17 @@ impl<D: DriverIo> Decoder<D> {
             container = None;
         }
         if let Some((begins, head)) = &head {
-            if place.offset < begins + head.len {
+            let behind = begins + head.len;
+            // Where it was lost in what was taken for a head, its beginning leads there again.
+            let at = if self.lost_at == Some(place.offset) { place.offset.max(behind) } else { place.offset };
+            if at < behind {
                 start = *begins;
             } else {
                 front = head.bytes.clone();
                 start = match head.kind {
-                    HeadKind::Flac => place.offset,
-                    HeadKind::Wav { block_bytes } => {
-                        place.offset - (place.offset - begins - head.len) % u64::from(block_bytes)
-                    }
-                    HeadKind::Ogg => self.next_page(cursor, place.offset)?,
+                    HeadKind::Flac => at,
+                    HeadKind::Wav { block_bytes } => at - (at - behind) % u64::from(block_bytes),
+                    HeadKind::Ogg => self.next_page(cursor, at)?,
                 };
             }
         }
@@ -726,13 +747,13 @@ impl<D: DriverIo> Decoder<D> {
         let here = Place { offset: progress.read_to(), from: None, choices: 0, ..place };
         let stop = progress.stop();
         match (reason, stop) {
-            (_, Some(stop @ (Stop::Interrupted | Stop::Cancelled | Stop::Lapped))) => Ok(self.end_of(stop, here)),
+            (_, Some(stop @ (Stop::Interrupted | Stop::Cancelled | Stop::Lapped))) => self.end_of(stop, here),
             // Too little of a connection to be anything. What it was before may come with the next one.
-            (_, Some(stop)) if self.sink.has_played() => Ok(self.end_of(stop, here)),
+            (_, Some(stop)) if self.sink.has_played() => self.end_of(stop, here),
             (_, Some(Stop::Failed(reason))) if opening.start == here.offset => Ok(End::Failed(reason)),
             // What was known of it is so no longer.
             (OpenError::Symphonia(_), _) if opening.container.is_some() => self.lost(here),
-            (OpenError::Symphonia(_), _) if self.sink.has_played() => self.lost(here),
+            (OpenError::Symphonia(_), _) if self.sink.has_played() || self.lost_at.is_some() => self.lost(here),
             (reason, _) => Err(self.unsupported(reason, opening.start)),
         }
     }
@@ -740,13 +761,20 @@ impl<D: DriverIo> Decoder<D> {
     /// What comes is no longer what it was: whatever it is, it is looked at anew.
     fn lost(&mut self, here: Place) -> Result<End, DecodeError> {
         self.shared.broken.fetch_add(1, Relaxed);
-        if here.offset.saturating_sub(self.barren_from) > MOST_BARREN_BYTES {
+        let is_behind = !self.options.live && self.file_len().is_some_and(|len| here.offset >= len);
+        if is_behind && self.sink.has_played() {
+            return Ok(End::Complete);
+        }
+        if is_behind || here.offset.saturating_sub(self.barren_from) > MOST_BARREN_BYTES {
             let reason = SymphoniaError::Unsupported("for some time there was no audio in it");
             return Err(self.unsupported(reason.into(), here.offset));
         }
-        // A head that leads nowhere is not to be tried at the same place for ever.
-        let offset = if self.lost_at == here.offset { here.offset + LOST_STEP_BYTES } else { here.offset };
-        self.lost_at = offset;
+        // Whatever is done about it, it goes on: nothing is to be tried at the same place for ever.
+        let offset = match self.lost_at {
+            Some(before) if here.offset <= before => before + LOST_STEP_BYTES,
+            _ => here.offset,
+        };
+        self.lost_at = Some(offset);
         drop_in(&mut self.containers, offset, Container::Unknown);
         Ok(End::GoOn(Place { offset, ..here }))
     }
@@ -763,29 +791,25 @@ impl<D: DriverIo> Decoder<D> {
     }
 
     /// What follows from the reason for which there are no more bytes.
-    fn end_of(&mut self, stop: Stop, here: Place) -> End {
-        match stop {
+    fn end_of(&mut self, stop: Stop, here: Place) -> Result<End, DecodeError> {
+        Ok(match stop {
             Stop::Interrupted => End::Asked,
             Stop::Cancelled => End::Cancelled,
             Stop::Complete => End::Complete,
             Stop::Failed(reason) => End::Failed(reason),
             Stop::Boundary(next) => End::GoOn(Place { offset: next, ..here }),
-            Stop::Silent => {
-                self.shared.broken.fetch_add(1, Relaxed);
-                drop_in(&mut self.containers, here.offset, Container::Unknown);
-                End::GoOn(here)
-            }
+            Stop::Silent => return self.lost(here),
             Stop::Lapped => {
                 self.shared.laps.fetch_add(1, Relaxed);
                 if self.options.when_lapped == WhenLapped::Live {
-                    return End::GoOn(self.locate(Target::Live, 0));
+                    return Ok(End::GoOn(self.locate(Target::Live, 0)));
                 }
                 let window = self.reader.valid_window().unwrap_or_default();
                 let offset = self.oldest_safe(window).max(here.offset);
                 let seconds = self.timeline.seconds_at(offset).unwrap_or(here.seconds);
                 End::GoOn(Place { offset, seconds, from: None, choices: 0 })
             }
-        }
+        })
     }
 
     /// The first page of Ogg at or behind `offset`.

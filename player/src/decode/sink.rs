@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use roundelay::CancelToken;
 use roundelay::pcm::{self, Epoch, PcmError, PcmOptions, PcmReader, PcmWriter, Tap};
 
 use super::{DecodeError, DecodeOptions, Format, Shared, lock};
@@ -29,6 +28,10 @@ const WELL_AHEAD: Duration = Duration::from_millis(1_200);
 /// With less than this before it, the decoder hands on what it has.
 const NEAR_EDGE_SECONDS: f64 = 0.25;
 
+/// Whoever plays what comes gets no more samples a second than this: of what has more channels, two. The ring of frames
+/// takes memory, and a header of a few bytes can say anything.
+const MOST_SAMPLES_HZ: usize = 192_000 * 8;
+
 type Opened = Box<dyn FnOnce(PcmReader<f32>, Format) + Send>;
 
 /// The ring of frames is made when the first of them says what they are.
@@ -36,7 +39,6 @@ pub(super) struct Sink {
     options: DecodeOptions,
     shared: Arc<Shared>,
     timeline: Arc<Timeline>,
-    cancel: CancelToken,
     opened: Option<Opened>,
     ring: Option<Ring>,
     /// Nobody plays what is written any more.
@@ -55,7 +57,9 @@ struct Ring {
     begun: bool,
     /// The place of the next frame among all that went to the output.
     frame: u64,
-    converter: Option<(Format, Converter)>,
+    /// What comes, and how it becomes what goes.
+    from: Layout,
+    converter: Converter,
     block: Vec<f32>,
     /// Of the first frame of the block.
     moment: Moment,
@@ -99,15 +103,9 @@ impl Portions {
 }
 
 impl Sink {
-    pub(super) fn new(
-        options: DecodeOptions,
-        shared: Arc<Shared>,
-        timeline: Arc<Timeline>,
-        cancel: CancelToken,
-        opened: Opened,
-    ) -> Self {
+    pub(super) fn new(options: DecodeOptions, shared: Arc<Shared>, timeline: Arc<Timeline>, opened: Opened) -> Self {
         let (drift, started) = (Drift::default(), Instant::now());
-        Self { options, shared, timeline, cancel, opened: Some(opened), ring: None, gone: false, drift, started }
+        Self { options, shared, timeline, opened: Some(opened), ring: None, gone: false, drift, started }
     }
 
     /// Decodes for the newest epoch from now on.
@@ -120,9 +118,7 @@ impl Sink {
             self.shared.well_ahead.store(false, Relaxed);
             ring.portions.moved();
             ring.block.clear();
-            if let Some((_, converter)) = &mut ring.converter {
-                converter.reset();
-            }
+            ring.converter.reset();
             self.drift.restart();
         }
     }
@@ -160,25 +156,21 @@ impl Sink {
         moment: Moment,
         lead: Option<f64>,
     ) -> Result<ControlFlow<()>, DecodeError> {
-        if self.ring.is_none() {
-            self.open(format)?;
+        if let Some(ring) = &mut self.ring
+            && ring.from != format.layout()
+        {
+            ring.converter.finish(&mut ring.block);
+            ring.converter = Converter::new(format.layout(), ring.layout)?;
+            ring.from = format.layout();
         }
-        let Some(ring) = &mut self.ring else { return Ok(ControlFlow::Break(())) };
-        match &ring.converter {
-            Some((before, _)) if before.layout() == format.layout() => {}
-            _ => {
-                if let Some((_, converter)) = &mut ring.converter {
-                    converter.finish(&mut ring.block);
-                }
-                ring.converter = Some((format, Converter::new(format.layout(), ring.layout)?));
-            }
-        }
+        let ring = match &mut self.ring {
+            Some(ring) => ring,
+            none => none.insert(open(&self.options, &self.shared, &mut self.opened, format)?),
+        };
         if ring.block.is_empty() {
             ring.moment = moment;
         }
-        if let Some((_, converter)) = &mut ring.converter {
-            converter.push(samples, &mut ring.block);
-        }
+        ring.converter.push(samples, &mut ring.block);
         let near_edge = lead.is_some_and(|lead| lead < NEAR_EDGE_SECONDS);
         let frames = ring.block.len() / ring.layout.channels;
         let block = if self.shared.well_ahead.load(Relaxed) { BLOCK } else { FIRST_BLOCK };
@@ -190,31 +182,38 @@ impl Sink {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// The stream is at its end: hands on all of it.
+    /// The stream is at its end: hands on all of it. A seek that found nothing is answered all the same, or the callback
+    /// would wait for ever.
     pub(super) fn drain(&mut self) -> ControlFlow<()> {
-        if let Some(ring) = &mut self.ring
-            && let Some((_, converter)) = &mut ring.converter
-        {
-            converter.finish(&mut ring.block);
+        let Some(ring) = &mut self.ring else { return ControlFlow::Continue(()) };
+        ring.converter.finish(&mut ring.block);
+        let epoch = ring.epoch;
+        self.answer()?;
+        self.flush()?;
+        *lock(&self.shared.landed) = Some(epoch);
+        ControlFlow::Continue(())
+    }
+
+    /// Begins what is decoded for now, once.
+    fn answer(&mut self) -> ControlFlow<()> {
+        let Some(ring) = self.ring.as_mut().filter(|ring| !ring.begun) else { return ControlFlow::Continue(()) };
+        // What has been heard goes on being counted: a place in the programme is the timeline's to tell.
+        ring.frame = ring.tap.position().unwrap_or(ring.frame);
+        if ring.writer.begin(ring.epoch, ring.frame).is_err() {
+            ring.block.clear();
+            return ControlFlow::Break(());
         }
-        self.flush()
+        ring.begun = true;
+        ControlFlow::Continue(())
     }
 
     /// Hands on what there is.
     fn flush(&mut self) -> ControlFlow<()> {
-        let Some(ring) = &mut self.ring else { return ControlFlow::Continue(()) };
-        if ring.block.is_empty() {
+        if self.ring.as_ref().is_none_or(|ring| ring.block.is_empty()) {
             return ControlFlow::Continue(());
         }
-        if !ring.begun {
-            // What has been heard goes on being counted: a place in the programme is the timeline's to tell.
-            ring.frame = ring.tap.position().unwrap_or(ring.frame);
-            if ring.writer.begin(ring.epoch, ring.frame).is_err() {
-                ring.block.clear();
-                return ControlFlow::Break(());
-            }
-            ring.begun = true;
-        }
+        self.answer()?;
+        let Some(ring) = &mut self.ring else { return ControlFlow::Continue(()) };
         self.timeline.decoded(ring.frame, ring.moment);
         *lock(&self.shared.landed) = Some(ring.epoch);
         let written = ring.writer.write(ring.epoch, &ring.block);
@@ -261,44 +260,50 @@ impl Sink {
         let queued = ring.writer.queued_frames() as f64 / f64::from(ring.layout.rate_hz);
         let lead = Duration::from_secs_f64(lead + queued);
         let speed = self.drift.observe(self.started.elapsed(), lead);
-        if let Some((_, converter)) = &mut ring.converter {
-            converter.set_speed(speed);
-        }
+        ring.converter.set_speed(speed);
         self.shared.drift_ppm.store(self.drift.correction_ppm().round() as i64, Relaxed);
     }
+}
 
-    fn open(&mut self, format: Format) -> Result<(), DecodeError> {
-        let layout = self.options.layout.unwrap_or(format.layout());
-        let options = PcmOptions {
-            rate_hz: layout.rate_hz,
-            channels: layout.channels,
-            capacity_frames: (f64::from(layout.rate_hz) * self.options.ahead.as_secs_f64()) as usize,
-            history_frames: HISTORY_FRAMES,
-            lock_memory: true,
-            cancel: self.cancel.clone(),
-        };
-        let (writer, reader) = pcm::open(options).map_err(DecodeError::Pcm)?;
-        *lock(&self.shared.pcm) = Some(writer.control());
-        let tap = writer.tap();
-        if let Some(opened) = self.opened.take() {
-            opened(reader, Format { rate_hz: layout.rate_hz, channels: layout.channels, bits: format.bits });
-        }
-        let epoch = writer.epoch();
-        let (block, moment) = (Vec::new(), Moment::default());
-        self.ring = Some(Ring {
-            writer,
-            tap,
-            layout,
-            epoch,
-            begun: false,
-            frame: 0,
-            converter: None,
-            block,
-            moment,
-            portions: Portions::default(),
-        });
-        Ok(())
+/// The ring for what goes to the output, of frames that come like `format`.
+fn open(
+    options: &DecodeOptions,
+    shared: &Shared,
+    opened: &mut Option<Opened>,
+    format: Format,
+) -> Result<Ring, DecodeError> {
+    let from = format.layout();
+    let stereo = Layout { channels: 2, ..from };
+    let is_modest = from.channels.saturating_mul(from.rate_hz as usize) <= MOST_SAMPLES_HZ;
+    let layout = options.layout.unwrap_or(if is_modest { from } else { stereo });
+    // First: it says what is no audio at all.
+    let converter = Converter::new(from, layout)?;
+    let (writer, reader) = pcm::open(PcmOptions {
+        rate_hz: layout.rate_hz,
+        channels: layout.channels,
+        capacity_frames: (f64::from(layout.rate_hz) * options.ahead.as_secs_f64()) as usize,
+        history_frames: HISTORY_FRAMES,
+        lock_memory: true,
+        cancel: shared.cancel.clone(),
+    })
+    .map_err(DecodeError::Pcm)?;
+    *lock(&shared.pcm) = Some(writer.control());
+    if let Some(opened) = opened.take() {
+        opened(reader, Format { rate_hz: layout.rate_hz, channels: layout.channels, bits: format.bits });
     }
+    Ok(Ring {
+        tap: writer.tap(),
+        epoch: writer.epoch(),
+        writer,
+        layout,
+        begun: false,
+        frame: 0,
+        from,
+        converter,
+        block: Vec::new(),
+        moment: Moment::default(),
+        portions: Portions::default(),
+    })
 }
 
 #[cfg(test)]
@@ -324,5 +329,41 @@ mod tests {
         assert_eq!(portions.largest, Some(ms(1_000)));
         portions.add(5, ms(100));
         assert_eq!(portions.largest, Some(ms(875)));
+    }
+
+    /// What a ring is made of for frames of this kind, if the output has no layout of its own.
+    fn opened(rate_hz: u32, channels: usize) -> Result<Layout, DecodeError> {
+        let options = DecodeOptions {
+            layout: None,
+            live: false,
+            follow_clock: false,
+            when_lapped: crate::decode::WhenLapped::Oldest,
+            ahead: Duration::from_millis(100),
+            live_lead: Duration::ZERO,
+        };
+        let (told, opened) = std::sync::mpsc::channel();
+        let open: Opened = Box::new(move |_, format| told.send(format.layout()).unwrap());
+        let mut sink = Sink::new(options, Arc::default(), Arc::default(), open);
+        let format = Format { rate_hz, channels, bits: None };
+        let written = sink.write(format, &vec![0.0; channels], Moment::default(), None);
+        assert_eq!(opened.try_recv().is_ok(), written.is_ok());
+        written.map(|_| sink.ring.unwrap().layout)
+    }
+
+    #[test]
+    fn nothing_is_made_for_what_is_no_audio() {
+        for (rate_hz, channels) in [(10_000_000, 6), (48_000, 33), (48_000, 0), (1, 2)] {
+            assert!(matches!(opened(rate_hz, channels), Err(DecodeError::Convert(_))), "{channels} at {rate_hz} Hz");
+        }
+    }
+
+    #[test]
+    fn no_header_makes_the_ring_larger_than_anybody_needs() {
+        let layout = |rate_hz, channels| Layout { rate_hz, channels };
+        for (rate_hz, channels) in [(48_000, 32), (192_000, 8), (768_000, 2)] {
+            assert_eq!(opened(rate_hz, channels).unwrap(), layout(rate_hz, channels));
+        }
+        assert_eq!(opened(768_000, 3).unwrap(), layout(768_000, 2));
+        assert_eq!(opened(192_000, 32).unwrap(), layout(192_000, 2));
     }
 }

@@ -28,6 +28,9 @@ const LEAST_SKIPPED_BYTES: u64 = 64;
 const MOST_SILENT_BYTES: u64 = 256 << 10;
 const MOST_SILENT_FRAMES_BYTES: u64 = 16 << 10;
 
+/// A station has said what it sends within so many, pictures and all: they are held until then. A file has an end.
+const MOST_SILENT_LIVE_BYTES: u64 = 16 << 20;
+
 /// Why there are no more bytes.
 #[derive(Clone, Debug)]
 pub(super) enum Stop {
@@ -55,6 +58,7 @@ pub(super) struct Progress {
     packet_at: AtomicU64,
     /// Up to where there were bytes when the last packet came that could be decoded.
     good_to: AtomicU64,
+    live: bool,
     /// In so many bytes there has to be a packet.
     most_silent: AtomicU64,
     settled: AtomicBool,
@@ -68,17 +72,14 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// Of reading from `start`. What is not known to be anything yet is looked for without a limit of ours.
-    pub(super) fn new(start: u64, container: Option<Container>) -> Self {
-        let most_silent = match container {
-            None | Some(Container::Unknown | Container::Mp4) => u64::MAX,
-            Some(container) => most_silent(container),
-        };
+    /// Of reading from `start`.
+    pub(super) fn new(start: u64, container: Option<Container>, live: bool) -> Self {
         Self {
             read_to: start.into(),
             packet_at: start.into(),
             good_to: start.into(),
-            most_silent: most_silent.into(),
+            live,
+            most_silent: most_silent(container, live).into(),
             settled: false.into(),
             piece: READ_AHEAD_BYTES.into(),
             packets: 0.into(),
@@ -97,7 +98,7 @@ impl Progress {
         if matches!(container, Container::Mpeg | Container::Adts) {
             self.piece.store(FRAMES_READ_AHEAD_BYTES, Relaxed);
         }
-        self.most_silent.store(most_silent(container), Relaxed);
+        self.most_silent.store(most_silent(Some(container), self.live), Relaxed);
         self.packet_at.store(self.read_to(), Relaxed);
     }
 
@@ -143,11 +144,13 @@ impl Progress {
     }
 }
 
-fn most_silent(container: Container) -> u64 {
+fn most_silent(container: Option<Container>, live: bool) -> u64 {
     match container {
-        Container::Mpeg | Container::Adts => MOST_SILENT_FRAMES_BYTES,
-        Container::Mp4 => u64::MAX,
-        _ => MOST_SILENT_BYTES,
+        Some(Container::Mpeg | Container::Adts) => MOST_SILENT_FRAMES_BYTES,
+        Some(Container::Flac | Container::Ogg | Container::Wav) => MOST_SILENT_BYTES,
+        // What there is before the first packet may be long: of MP4, even in front of any other.
+        Some(Container::Mp4 | Container::Unknown) | None if live => MOST_SILENT_LIVE_BYTES,
+        Some(Container::Mp4 | Container::Unknown) | None => u64::MAX,
     }
 }
 
@@ -236,6 +239,9 @@ impl<D: DriverIo> MediaSource for StreamReader<'_, D> {
 /// Waits until the byte at `at` is there.
 fn wait<D: DriverIo>(reader: &Reader<D>, shared: &Shared, at: u64) -> Result<(), Stop> {
     loop {
+        if shared.cancel.is_cancelled() {
+            return Err(Stop::Cancelled);
+        }
         if reader.contains_range(at..at + 1) {
             return Ok(());
         }

@@ -1,6 +1,7 @@
 use std::sync::mpsc::{self, Receiver};
+use std::time::Instant;
 
-use roundelay::{Resource, RingDriver, RingOptions, Writer};
+use roundelay::{Resource, ResourceStatus, RingDriver, RingOptions, Writer};
 
 use super::*;
 use crate::station::flac::{BLOCK_FRAMES, FlacEncoder};
@@ -193,4 +194,187 @@ fn cancelling_ends_a_decoder_that_waits() {
     deck.ended.recv().unwrap().unwrap();
     deck.decoding.join();
     assert!(matches!(deck.ring.status(), ResourceStatus::Cancelled));
+}
+
+/// That is how a file is that lies there, and what was downloaded to its end.
+fn file() -> DecodeOptions {
+    DecodeOptions { live: false, ..options() }
+}
+
+/// Longer than anything here takes, and no time to wait for a test that fails.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[test]
+fn cancelling_ends_a_decoder_that_has_decoded_all_and_is_not_heard_out() {
+    let mut deck = Deck::new(1 << 20, file());
+    deck.writer.append(&connection(0, BLOCKS).0).unwrap();
+    deck.writer.commit(None).unwrap();
+    let (reader, _) = deck.opened.recv().unwrap();
+    while !deck.decoding.state().is_drained() {
+        thread::yield_now();
+    }
+    // In this order, as the player does: then nobody plays what is left.
+    drop(reader);
+    deck.cancel.cancel();
+    deck.decoding.thread.thread().unpark();
+    deck.ended.recv_timeout(PATIENCE).unwrap().unwrap();
+    deck.decoding.join();
+}
+
+#[test]
+fn a_seek_beyond_all_audio_ends_the_file() {
+    let mut deck = Deck::new(1 << 20, file());
+    deck.writer.append(&connection(0, 8 * BLOCKS).0).unwrap();
+    deck.writer.commit(None).unwrap();
+    let (mut reader, _) = deck.opened.recv().unwrap();
+    play(&mut reader, 4_000);
+    let epoch = deck.decoding.seek(Target::Seconds(1e6));
+    let began = Instant::now();
+    let ended = loop {
+        reader.fill(&mut [0.0; 1_000 * CHANNELS]);
+        match deck.ended.try_recv() {
+            Ok(ended) => break ended,
+            Err(_) => assert!(began.elapsed() < PATIENCE, "it is waited for frames that never come"),
+        }
+    };
+    ended.unwrap();
+    assert!(deck.decoding.has_landed(epoch));
+    deck.decoding.join();
+}
+
+#[test]
+fn a_station_that_never_comes_to_its_audio_is_none() {
+    let mut deck = Deck::new(32 << 20, options());
+    // Blocks of metadata follow one another without end.
+    let block = [&[1, 0x0f, 0, 0][..], &[0; 0x0f_00_00]].concat();
+    deck.connect("audio/flac", &connection(0, 0).0[..4 + 4 + 34]);
+    for _ in 0..20 {
+        deck.writer.append(&block).unwrap();
+    }
+    let error = deck.ended.recv_timeout(PATIENCE).expect("there is an end of it").unwrap_err().to_string();
+    assert!(error.starts_with("this is no audio that can be decoded (it is audio/flac): "), "{error}");
+}
+
+/// A page of Ogg that holds one packet of fewer than 255 × 255 bytes.
+fn page(flags: u8, granule: i64, number: u32, packet: &[u8]) -> Vec<u8> {
+    let mut page = b"OggS\0".to_vec();
+    page.push(flags);
+    page.extend(granule.to_le_bytes());
+    page.extend(77u32.to_le_bytes());
+    page.extend(number.to_le_bytes());
+    page.extend([0; 4]);
+    page.push((packet.len() / 255 + 1) as u8);
+    page.extend(std::iter::repeat_n(255, packet.len() / 255));
+    page.push((packet.len() % 255) as u8);
+    page.extend(packet);
+    let crc = page.iter().fold(0u32, |crc, &byte| {
+        (0..8).fold(crc ^ u32::from(byte) << 24, |crc, _| crc << 1 ^ if crc >> 31 == 1 { 0x04c1_1db7 } else { 0 })
+    });
+    page[22..26].copy_from_slice(&crc.to_le_bytes());
+    page
+}
+
+/// FLAC in Ogg, of which the first blocks are no audio, on pages that look like those of a head; and the samples behind.
+fn ogg_with_bad_packets(bad: usize, good: usize) -> (Vec<u8>, Vec<f32>) {
+    let mut encoder = FlacEncoder::new().unwrap();
+    let mut music = Music::new(1);
+    let head = encoder.header().unwrap();
+    let mut samples = Vec::new();
+    let mut numbers = 0..;
+    let mut next = |flags, granule, packet: &[u8]| page(flags, granule, numbers.next().unwrap(), packet);
+    let mapping = [b"\x7fFLAC\x01\0\0\x01fLaC\0", &head[5..4 + 4 + 34]].concat();
+    let mut ogg = next(2, 0, &mapping);
+    ogg.extend(next(0, 0, b"\x84\0\0\x08\0\0\0\0\0\0\0\0"));
+    for number in 0..bad + good {
+        let mut block = [0; BLOCK_FRAMES * CHANNELS];
+        music.render(&mut block);
+        let mut frame = encoder.encode(&block).unwrap().to_vec();
+        if number < bad {
+            let middle = frame.len() / 2;
+            frame[8..middle].fill(0xff);
+            ogg.extend(next(0, 0, &frame));
+        } else {
+            ogg.extend(next(0, ((number + 1) * BLOCK_FRAMES) as i64, &frame));
+            samples.extend(block.iter().map(|&sample| f32::from(sample) / 32_768.0));
+        }
+    }
+    (ogg, samples)
+}
+
+#[test]
+fn packets_behind_a_head_that_cannot_be_decoded_are_passed_over() {
+    let (ogg, samples) = ogg_with_bad_packets(20, 6);
+    for options in [file(), options()] {
+        let mut deck = Deck::new(1 << 20, options);
+        deck.connect("audio/ogg", &ogg);
+        deck.writer.commit(None).unwrap();
+        let (mut reader, _) = deck.opened.recv_timeout(PATIENCE).expect("it goes on behind them");
+        let heard = play(&mut reader, usize::MAX);
+        assert!(samples.ends_with(&heard) && heard.len() > samples.len() / 2, "{} of {}", heard.len(), samples.len());
+        deck.ended.recv_timeout(PATIENCE).unwrap().unwrap();
+        // Each once where it was met, and once more in what was taken for the head.
+        assert!((20..50).contains(&deck.decoding.broken()), "{}", deck.decoding.broken());
+        deck.decoding.join();
+    }
+}
+
+fn mp4_box(name: &[u8; 4], parts: &[&[u8]]) -> Vec<u8> {
+    let body = parts.concat();
+    [&(8 + body.len() as u32).to_be_bytes()[..], name, &body].concat()
+}
+
+fn words(words: &[u32]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_be_bytes()).collect()
+}
+
+/// Samples of 16 bits in MP4, in mono, whose index promises more than there is.
+fn mp4(samples: &[i16], promised: u32) -> Vec<u8> {
+    const UNITY: [u32; 9] = [0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x4000_0000];
+    let pcm: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+    let ftyp = mp4_box(b"ftyp", &[b"M4A \0\0\0\0M4A mp42"]);
+    let mdat = mp4_box(b"mdat", &[&pcm]);
+    let entry = mp4_box(b"sowt", &[&words(&[0, 1, 0, 0, 0x0001_0010, 0]), &words(&[48_000 << 16])]);
+    let per_chunk = samples.len() as u32;
+    let stbl = mp4_box(
+        b"stbl",
+        &[
+            &mp4_box(b"stsd", &[&words(&[0, 1]), &entry]),
+            &mp4_box(b"stts", &[&words(&[0, 1, promised, 1])]),
+            &mp4_box(b"stsc", &[&words(&[0, 1, 1, per_chunk, 1])]),
+            &mp4_box(b"stsz", &[&words(&[0, 2, promised])]),
+            &mp4_box(b"stco", &[&words(&[0, 1, ftyp.len() as u32 + 8])]),
+        ],
+    );
+    let hdlr = mp4_box(b"hdlr", &[&words(&[0, 0]), b"soun", &[0; 13]]);
+    let minf = mp4_box(b"minf", &[&mp4_box(b"smhd", &[&[0; 8]]), &stbl]);
+    let mdhd = mp4_box(b"mdhd", &[&words(&[0, 0, 0, 48_000, promised, 0x55c4_0000])]);
+    let mdia = mp4_box(b"mdia", &[&mdhd, &hdlr, &minf]);
+    let tkhd =
+        mp4_box(b"tkhd", &[&words(&[7, 0, 0, 1, 0, promised, 0, 0, 0, 0x0100_0000]), &words(&UNITY), &words(&[0, 0])]);
+    let mvhd = mp4_box(
+        b"mvhd",
+        &[
+            &words(&[0, 0, 0, 48_000, promised, 0x10000, 0x0100_0000, 0, 0]),
+            &words(&UNITY),
+            &words(&[0, 0, 0, 0, 0, 0, 2]),
+        ],
+    );
+    let moov = mp4_box(b"moov", &[&mvhd, &mp4_box(b"trak", &[&tkhd, &mdia])]);
+    [ftyp, mdat, moov].concat()
+}
+
+#[test]
+fn an_index_that_leads_nowhere_ends_the_file() {
+    let samples: Vec<i16> = (0..4_000).map(|n| n * 7).collect();
+    let mut deck = Deck::new(1 << 20, file());
+    deck.writer.append(&mp4(&samples, 5_000)).unwrap();
+    deck.writer.commit(None).unwrap();
+    // So short a file is over before any of it is played.
+    deck.ended.recv_timeout(PATIENCE).expect("it is an end").unwrap();
+    let (mut reader, format) = deck.opened.recv().unwrap();
+    assert_eq!(format.layout(), Layout { rate_hz: 48_000, channels: 1 });
+    let mut heard = vec![0.0; 5_000];
+    assert_eq!(reader.fill(&mut heard).frames, 4_000);
+    assert!(heard.iter().zip(&samples).all(|(heard, &sample)| *heard == f32::from(sample) / 32_768.0));
+    deck.decoding.join();
 }
