@@ -154,11 +154,12 @@ impl Media {
                 let source = Source::listen(tuned, writer, timeline, decoding.state(), ended)?;
                 Ok((Self::Live { source, reader: ring.reader() }, decoding))
             }
-            Programme::Remote { url } => {
+            Programme::Remote(tuned) => {
                 let ended = |result: Result<(), GetError>| received(result.map_err(Into::into));
-                let name = url.split(['?', '#']).next().and_then(|path| path.rsplit('/').next()).map(str::to_owned);
+                let name =
+                    tuned.url().split(['?', '#']).next().and_then(|path| path.rsplit('/').next()).map(str::to_owned);
                 timeline.connected(0, Connection { station_name: name, content_type: None });
-                let download = Download::start(&url, connections, PATIENCE, cancel.clone(), ended)?;
+                let download = Download::start(tuned.into_answer(), connections, PATIENCE, cancel.clone(), ended)?;
                 let cursor = download.reader().into_cursor(OnLap::Error);
                 let moved = Arc::new(download.follows());
                 let decoding = Decoding::start(cursor, moved, options, timeline, cancel, opened, decoded)?;

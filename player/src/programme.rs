@@ -16,10 +16,7 @@ pub enum Programme {
     /// A stream that goes on by itself.
     Live(Tuned),
     /// A file on a server.
-    Remote {
-        /// Where.
-        url: String,
-    },
+    Remote(Tuned),
     /// A file here.
     Local {
         /// Where.
@@ -131,7 +128,7 @@ fn find_remote(url: &str, lists: usize) -> Result<Found, ProgrammeError> {
         return find_listed(kind, &bytes, Base::Address(&address), &address, lists);
     }
     let programme = match tuned.file_len() {
-        Some(_) => Programme::Remote { url: url.to_owned() },
+        Some(_) => Programme::Remote(tuned),
         None => Programme::Live(tuned),
     };
     Ok(Found { programme, rest: Vec::new() })

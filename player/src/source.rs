@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use roundelay::{RingDriver, StorageError, Writer};
 use thiserror::Error;
+use ureq::http::header::ACCEPT_ENCODING;
 use ureq::http::{Response, StatusCode, Uri};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::unversioned::resolver::DefaultResolver;
@@ -110,6 +111,17 @@ impl Tuned {
     pub fn file_len(&self) -> Option<u64> {
         let is_station = self.response.headers().keys().any(|name| name.as_str().starts_with("icy-"));
         self.response.body().content_length().filter(|&len| len > 0 && !is_station)
+    }
+
+    /// Where it was called, before all redirects.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The answer, for somebody who goes on with it, and whose connection it comes by.
+    pub(crate) fn into_answer(self) -> (Agent, Response<Body>) {
+        (self.agent, self.response)
     }
 
     /// Bits a second, if the station says.
@@ -234,7 +246,8 @@ fn is_loopback(url: &str) -> bool {
 }
 
 fn connect(agent: &Agent, url: &str) -> Result<Response<Body>, ureq::Error> {
-    agent.get(url).header("Icy-MetaData", "1").call()
+    // The bytes of a file, and not of something that was made of them on the way.
+    agent.get(url).header("Icy-MetaData", "1").header(ACCEPT_ENCODING, "identity").call()
 }
 
 /// Why there is no connection, for people.

@@ -186,6 +186,44 @@ fn what_cannot_be_played_is_answered_with_a_sentence() {
     }
 }
 
+#[test]
+fn a_file_is_asked_for_once_and_then_in_parts() {
+    let bytes = flac(7, 20).0;
+    let whole = bytes.len() as u64;
+    let server = Server::of(&Remote::new(bytes));
+    let summary = json(&run(&["play", &server.url("/song.flac"), "--output", "null", "--seconds", "1", "--json"]));
+    assert_eq!(summary["seconds_played"], 1.0, "{summary}");
+    let asked = server.asked();
+    assert!(asked.iter().skip(1).all(|asked| asked.range(whole).is_some_and(|part| part.start > 0)), "{asked:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_server_that_answers_once_and_never_again_does_not_keep_the_program_from_ending() {
+    let bytes = flac(8, 20).0;
+    let server = Server::start(move |_, before| match before {
+        0 => {
+            let headers = format!("Accept-Ranges: bytes\r\nETag: \"1\"\r\nContent-Length: {}\r\n", bytes.len());
+            Answer::new("200 OK", &headers, &bytes).cut_to(1_000, After::Close)
+        }
+        _ => Answer::new("503 Busy", "Retry-After: 600\r\nContent-Length: 0\r\n", b""),
+    });
+    let child = roundelay(&["play", &server.url("/song.flac"), "--output", "null"]).spawn().unwrap();
+    while server.asked().len() < 2 {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    interrupt(&child);
+    let began = Instant::now();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && began.elapsed() < Duration::from_secs(5), "{output:?}");
+}
+
+#[cfg(unix)]
+fn interrupt(child: &std::process::Child) {
+    let id = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+}
+
 /// The first page of a stream of Opus, and its second.
 fn opus_head() -> Vec<u8> {
     let mut pages = Vec::new();

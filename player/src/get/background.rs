@@ -9,11 +9,13 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use roundelay::{CancelToken, MmapDriver, MmapOptions, Reader, Resource};
+use ureq::http::Response;
+use ureq::{Agent, Body, ResponseExt};
 
-use super::client::Client;
+use super::client::{Client, take_over};
 use super::progress::{Counts, Progress};
 use super::transfer::{Focus, Transfer};
-use super::{GetError, GetOptions, Stopper, parse_url, persist, unlike_any_other};
+use super::{GetError, GetOptions, Stopper, unlike_any_other};
 
 /// A file that is fetched over several connections into a store that can be read meanwhile: what a reader waits for comes
 /// first. The store is a file in the system's folder for such, and is gone with this.
@@ -30,20 +32,22 @@ pub struct Download {
 }
 
 impl Download {
-    /// Asks for the file, and begins to fetch it. `ended` is called when all of it is there, or no more will be.
+    /// Goes on with an answer that begins the whole of a file, and comes by a connection of `agent`. `ended` is called
+    /// when all of it is there, or no more will be. Asks nothing here: the server may take its time.
     ///
     /// # Errors
     /// As [`run`](super::run).
-    pub fn start(
-        url: &str,
+    pub(crate) fn start(
+        (agent, answer): (Agent, Response<Body>),
         connections: u8,
         patience: Duration,
         cancel: CancelToken,
         ended: impl FnOnce(Result<(), GetError>) + Send + 'static,
     ) -> Result<Self, GetError> {
         let folder = Folder::make()?;
+        let url = answer.get_uri().clone();
         let options = GetOptions {
-            url: url.to_owned(),
+            url: url.to_string(),
             file: folder.0.join("stream"),
             connections,
             force: false,
@@ -52,11 +56,10 @@ impl Download {
             // It is gone with the program in any case.
             flush_every_bytes: u64::MAX,
         };
-        let url = parse_url(url)?;
         let stopper = Stopper::default();
-        let client = Client::new(&url, connections.into(), patience);
+        let client = Client::beside(Some(agent), &url, connections.into(), patience);
         stopper.watch(client.halt().clone());
-        let (offer, stream) = persist(|| client.open(&url), &options, &client)?;
+        let (offer, stream) = take_over(answer)?;
         let store = MmapOptions {
             len: offer.len,
             tag: unlike_any_other(),
