@@ -3,8 +3,8 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -149,12 +149,17 @@ impl Folder {
     fn make() -> Result<Self, GetError> {
         /// Of this process.
         static FOLDERS: AtomicU64 = AtomicU64::new(0);
+        // Held while it is made: what is not in the list is not there.
+        let mut folders = folders();
         loop {
             // Relaxed: only different numbers are wanted.
             let number = FOLDERS.fetch_add(1, Relaxed);
             let path = std::env::temp_dir().join(format!("roundelay-{}-{number}", std::process::id()));
             match make(&path) {
-                Ok(()) => return Ok(Self(path)),
+                Ok(()) => {
+                    folders.push(path.clone());
+                    return Ok(Self(path));
+                }
                 // Left by a process of that number which was killed.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(reason) => return Err(GetError::Folder { path, reason }),
@@ -165,15 +170,34 @@ impl Folder {
 
 /// For nobody else's eyes.
 fn make(path: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
+    {
+        let mut builder = fs::DirBuilder::new();
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(path)
+    }
+    // The folder for such is the user's own.
+    #[cfg(not(unix))]
+    fs::create_dir(path)
 }
 
 impl Drop for Folder {
     fn drop(&mut self) {
         // What cannot be removed is the system's to clean up, as that folder is.
         let _ = fs::remove_dir_all(&self.0);
+        folders().retain(|folder| *folder != self.0);
+    }
+}
+
+/// All that there are.
+fn folders() -> MutexGuard<'static, Vec<PathBuf>> {
+    static FOLDERS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+    FOLDERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes what was downloaded to be read meanwhile: for a program that is about to end where it stands.
+pub fn remove_downloads() {
+    for folder in folders().drain(..) {
+        let _ = fs::remove_dir_all(folder);
     }
 }
