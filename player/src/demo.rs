@@ -49,5 +49,5 @@ pub fn run(options: &DemoOptions, player: Player, display: &mut Display) -> Resu
         introduction: Some(format!("{} on air at {}", crate::station::NAME, station.url())),
         ..PlayOptions::new(station.url(), options.output.clone())
     };
-    Ok(player.play(&play, display)?)
+    Ok(player.play(&play, display).into_result()?)
 }

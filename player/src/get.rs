@@ -38,7 +38,7 @@ use roundelay::{CancelToken, Leftover, MmapDriver, MmapOptions, OpenMode, Resour
 use serde::Serialize;
 use ureq::http::Uri;
 
-pub use background::Download;
+pub use background::{Download, remove_downloads};
 pub use error::{
     EXIT_CHANGED, EXIT_DONE, EXIT_FAILURE, EXIT_FILE, EXIT_INTERRUPTED, EXIT_SERVER, EXIT_USAGE, GetError,
 };

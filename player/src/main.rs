@@ -40,11 +40,13 @@ const KEYS: &str = "\
 Keys, on a terminal:
   left, right   ten seconds back, forward
   up, down      a minute forward, back
-  l             live; of a file, nothing
-  space         pause; a live stream is kept meanwhile, as far as the window goes
-  q             quit
+  Home          the beginning, or as far back as there is
+  End, l        live; of a file, nothing
+  space, p      pause; a live stream is kept meanwhile, as far as the window goes
+  q, Esc        quit
 
-MP3, AAC, ALAC, Vorbis, FLAC and WAV are played, from HTTP, HTTPS, or a file. Playlists: .m3u, .pls.";
+MP3, AAC, ALAC, Vorbis, FLAC and WAV are played, from HTTP, HTTPS, or a file. Playlists: .m3u, .pls,
+.xspf.";
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -110,7 +112,7 @@ struct PlayArgs {
         value_parser = clap::value_parser!(u8).range(1..=i64::from(get::MAX_CONNECTIONS)))]
     connections: u8,
 
-    /// Stop after so many seconds of audio
+    /// Stop after so many seconds of audio, of a playlist all together
     #[arg(long, value_name = "N", value_parser = parse_seconds)]
     seconds: Option<Duration>,
 
@@ -266,8 +268,12 @@ fn run_play(args: &PlayArgs) -> Result<(), Box<dyn std::error::Error>> {
         keys: true,
         ..PlayOptions::new(&args.address, args.device.of(&args.output))
     };
-    let summary = player.play(&options, &mut Display::on_stderr())?;
-    print(&summary, args.json)
+    let outcome = player.play(&options, &mut Display::on_stderr());
+    // What was heard before something failed is told, too.
+    if outcome.result.is_ok() || outcome.summary.callbacks > 0 {
+        print(&outcome.summary, args.json)?;
+    }
+    Ok(outcome.result?)
 }
 
 fn print(summary: &Summary, json: bool) -> Result<(), Box<dyn std::error::Error>> {
@@ -283,7 +289,8 @@ fn stop_on_interrupt(stopper: Stopper) -> Result<(), ctrlc::Error> {
     let interrupted = AtomicBool::new(false);
     ctrlc::set_handler(move || {
         if interrupted.swap(true, Relaxed) {
-            status::show_cursor();
+            status::give_back_terminal();
+            get::remove_downloads();
             std::process::exit(ENDED_BY_INTERRUPT);
         }
         stopper.stop();
@@ -299,7 +306,7 @@ fn parse_window(text: &str) -> Result<WindowSize, String> {
 }
 
 fn parse_seconds(text: &str) -> Result<Duration, String> {
-    // A day of FLAC is more than a WAV file holds, and more than anybody listens to a demo.
+    // More than anybody listens to a demo. A WAV file is full before that.
     const MAX_SECONDS: f64 = 86_400.0;
     let seconds: f64 = text.parse().map_err(|_| "give a number of seconds, such as 20 or 2.5".to_owned())?;
     if seconds > 0.0 && seconds <= MAX_SECONDS {

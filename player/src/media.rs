@@ -15,6 +15,7 @@ use crate::decode::{DecodeError, DecodeOptions, Decoding, Format};
 use crate::get::{Download, GetError};
 use crate::programme::Programme;
 use crate::source::{Source, SourceError, Tuned};
+use crate::text::{printable, printable_path};
 use crate::timeline::{Connection, Timeline};
 
 /// A server that is silent for so long is called again.
@@ -154,11 +155,11 @@ impl Media {
                 let source = Source::listen(tuned, writer, timeline, decoding.state(), ended)?;
                 Ok((Self::Live { source, reader: ring.reader() }, decoding))
             }
-            Programme::Remote { url } => {
+            Programme::Remote(tuned) => {
                 let ended = |result: Result<(), GetError>| received(result.map_err(Into::into));
-                let name = url.split(['?', '#']).next().and_then(|path| path.rsplit('/').next()).map(str::to_owned);
+                let name = tuned.url().split(['?', '#']).next().and_then(|path| path.rsplit('/').next()).map(printable);
                 timeline.connected(0, Connection { station_name: name, content_type: None });
-                let download = Download::start(&url, connections, PATIENCE, cancel.clone(), ended)?;
+                let download = Download::start(tuned.into_answer(), connections, PATIENCE, cancel.clone(), ended)?;
                 let cursor = download.reader().into_cursor(OnLap::Error);
                 let moved = Arc::new(download.follows());
                 let decoding = Decoding::start(cursor, moved, options, timeline, cancel, opened, decoded)?;
@@ -257,8 +258,8 @@ impl Media {
 }
 
 fn open_local(path: PathBuf, cancel: CancelToken) -> Result<(Resource<MmapDriver>, Option<String>), MediaError> {
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-    let what = path.display().to_string();
+    let name = path.file_name().map(|name| printable(&name.to_string_lossy()));
+    let what = printable_path(&path);
     let options = MmapOptions { mode: OpenMode::ReadOnly, ..MmapOptions::new(path) };
     let resource = Resource::open(cancel, options).map_err(|reason| MediaError::Storage { what, reason })?;
     Ok((resource, name))

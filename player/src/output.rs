@@ -20,7 +20,6 @@ mod valve;
 mod wav;
 
 use std::fmt;
-use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -50,6 +49,7 @@ pub use library::LibraryError;
 pub use realtime::Scheduling;
 pub use timings::Timings;
 pub use valve::{Marks, Transport};
+pub use wav::Recording;
 
 /// Frames in a period, unless somebody wants others: 5.3 ms at 48 kHz.
 const PERIOD_FRAMES: usize = 256;
@@ -167,6 +167,12 @@ pub enum OutputError {
         #[source]
         reason: hound::Error,
     },
+    /// A WAV file has no more room, whatever its disk has.
+    #[error("{path} is full: a WAV file holds no more than 4 GiB; what was played before is in it")]
+    Full {
+        /// Its path.
+        path: PathBuf,
+    },
     /// The ring of callback times could not be made.
     #[error("cannot open the ring of callback times: {0}")]
     Timings(#[source] StorageError),
@@ -192,7 +198,7 @@ pub struct Output {
 #[derive(Debug)]
 enum Sink {
     Null,
-    Wav { path: PathBuf, file: File },
+    Wav(Recording),
     Device(Box<dyn Device>),
 }
 
@@ -201,7 +207,7 @@ impl fmt::Display for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.sink {
             Sink::Null => f.write_str("null"),
-            Sink::Wav { path, .. } => write!(f, "wav:{}", path.display()),
+            Sink::Wav(recording) => write!(f, "wav:{}", recording.path().display()),
             Sink::Device(device) => f.write_str(device.name()),
         }
     }
@@ -219,12 +225,24 @@ impl Output {
             OutputChoice::Jack => Sink::Device(open_jack(options)?),
             OutputChoice::Alsa => Sink::Device(open_alsa(options)?),
             OutputChoice::Null => without_device("null", options, || Ok(Sink::Null))?,
-            OutputChoice::Wav(path) => without_device("a file", options, || {
-                let file = File::create(path).map_err(|reason| OutputError::Create { path: path.clone(), reason })?;
-                Ok(Sink::Wav { path: path.clone(), file })
-            })?,
+            OutputChoice::Wav(path) => without_device("a file", options, || Recording::open(path).map(Sink::Wav))?,
         };
         Ok(Self { sink, period_frames: options.period_frames(), passed_over })
+    }
+
+    /// The file that takes what is played, if that is what it is.
+    #[must_use]
+    pub fn recording(&self) -> Option<Recording> {
+        match &self.sink {
+            Sink::Wav(recording) => Some(recording.clone()),
+            _ => None,
+        }
+    }
+
+    /// The same file once more, for what is played next.
+    #[must_use]
+    pub fn to_recording(recording: Recording, options: &OutputOptions) -> Self {
+        Self { sink: Sink::Wav(recording), period_frames: options.period_frames(), passed_over: Vec::new() }
     }
 
     /// What is to be known of it: which it is, and why it is not a better one. Nothing, of an output that was chosen and
@@ -242,19 +260,20 @@ impl Output {
         Some(note)
     }
 
-    /// What the device plays; `None` if it plays whatever comes.
+    /// What the device plays, or what was recorded before; `None` if it plays whatever comes.
     #[must_use]
     pub fn layout(&self) -> Option<Layout> {
         match &self.sink {
             Sink::Device(device) => Some(Layout { rate_hz: device.counters().rate_hz(), channels: CHANNELS }),
-            _ => None,
+            Sink::Wav(recording) => recording.layout(),
+            Sink::Null => None,
         }
     }
 
     /// Whether it has a clock of its own. A file has none: it takes what comes.
     #[must_use]
     pub fn has_clock(&self) -> bool {
-        !matches!(self.sink, Sink::Wav { .. })
+        !matches!(self.sink, Sink::Wav(_))
     }
 
     /// Frames in a period. A JACK server may change its mind later.
@@ -295,9 +314,7 @@ impl Output {
         let run = move || {
             ended(match self.sink {
                 Sink::Null => Ok(null::play(session)),
-                Sink::Wav { path, file } => wav::write(session, file)
-                    .map(|()| Scheduling::NotNeeded)
-                    .map_err(|reason| OutputError::Write { path, reason }),
+                Sink::Wav(recording) => recording.record(session).map(|()| Scheduling::NotNeeded),
                 Sink::Device(device) => device.play(session, &mut changed),
             });
         };

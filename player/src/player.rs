@@ -12,7 +12,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
@@ -26,12 +26,13 @@ use crate::decode::{DecodeError, DecodeOptions, Decoding, Format, Target, WhenLa
 use crate::keys::{self, Key, Keyboard};
 use crate::media::{Media, MediaError, Told, WindowSize};
 use crate::output::{
-    DeviceState, FlowOptions, Marks, Output, OutputChoice, OutputError, OutputOptions, Playback, Scheduling, Timings,
+    DeviceState, FlowOptions, Marks, Output, OutputError, OutputOptions, Playback, Recording, Scheduling, Timings,
     Transport,
 };
-use crate::programme::{self, Found, Programme, ProgrammeError};
+use crate::programme::{self, Found, Programme, ProgrammeError, Queue};
 use crate::status::{Display, Meter, Phase, Position, Snapshot};
 use crate::summary::Summary;
+use crate::text::{printable, printable_path};
 use crate::timeline::{Moment, Timeline};
 
 /// The status is drawn this often: as seldom as a meter can be looked at.
@@ -55,6 +56,12 @@ const LIVE_LEAD: Duration = Duration::from_millis(500);
 /// So long before a paused listener is overtaken, that is said.
 const LAP_WARNING_SECONDS: f64 = 60.0;
 
+/// With less than this left of what was asked for, all of it was played: a frame is a fraction of it.
+const LEAST_LEFT: Duration = Duration::from_millis(1);
+
+/// In the summary, in place of how the output's thread was scheduled.
+const NOTHING_PLAYED: &str = "nothing was played";
+
 /// What to play, and how.
 #[derive(Clone, Debug)]
 pub struct PlayOptions {
@@ -62,7 +69,7 @@ pub struct PlayOptions {
     pub address: String,
     /// The output.
     pub output: OutputOptions,
-    /// Stop after so much audio.
+    /// Stop after so much audio, of a playlist all together.
     pub limit: Option<Duration>,
     /// How much of a live stream is kept.
     pub window: WindowSize,
@@ -124,9 +131,54 @@ pub enum PlayError {
         #[source]
         reason: io::Error,
     },
+    /// The file to be played is the one to be written.
+    #[error("{} is what is to be played: give the name of another file to write", printable_path(.path))]
+    Itself {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// Nothing in a list can be played.
+    #[error("nothing in the playlist {} can be played; the last one: {last}", printable(.address))]
+    NoneOf {
+        /// Where it is.
+        address: String,
+        /// Why the last entry cannot.
+        last: Box<Self>,
+    },
     /// No thread.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] io::Error),
+}
+
+impl PlayError {
+    /// Whether something else may be played all the same.
+    fn is_of_what_is_played(&self) -> bool {
+        matches!(self, Self::Programme(_) | Self::Media(_) | Self::Decode(_))
+    }
+
+    /// Whether it is of no use to hear that it was the last of a list.
+    fn says_it_all(&self) -> bool {
+        matches!(self, Self::Programme(ProgrammeError::Endless { .. }))
+    }
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What was played, also before something failed.
+    pub summary: Summary,
+    /// Whether it ended well.
+    pub result: Result<(), PlayError>,
+}
+
+impl Outcome {
+    /// What was played, if it ended well.
+    ///
+    /// # Errors
+    /// Why it did not.
+    pub fn into_result(self) -> Result<Summary, PlayError> {
+        self.result.map(|()| self.summary)
+    }
 }
 
 /// What the threads have to say, and the user.
@@ -193,63 +245,91 @@ impl Player {
     }
 
     /// Plays until the stream ends, the limit is reached, or it is stopped, and says what it came to. Of a playlist of
-    /// files, plays one after the other.
-    ///
-    /// # Errors
-    /// If there is nothing to play at the address, or it cannot be decoded, or the output not be written.
-    pub fn play(self, options: &PlayOptions, display: &mut Display) -> Result<Summary, PlayError> {
+    /// files, plays one after the other, and passes over what cannot be played.
+    pub fn play(self, options: &PlayOptions, display: &mut Display) -> Outcome {
+        let mut summary = Summary { scheduling: NOTHING_PLAYED.to_owned(), ..Summary::default() };
+        let result = self.play_all(options, display, &mut summary);
+        Outcome { summary, result }
+    }
+
+    fn play_all(&self, options: &PlayOptions, display: &mut Display, summary: &mut Summary) -> Result<(), PlayError> {
         let mut titles = options.title_log.as_ref().map(TitleLog::open).transpose()?;
         // What can fail for a wrong argument fails before anything has begun.
-        let mut output = Some(Output::open(&options.output)?);
+        let output = Output::open(&options.output)?;
+        summary.output = output.to_string();
         if let Some(introduction) = &options.introduction {
             display.announce(introduction);
         }
-        let mut summary = Summary::default();
-        let mut address = options.address.clone();
-        let mut rest = Vec::new();
+        let mut note = output.note();
+        let recording = output.recording();
+        let mut output = Some(output);
         let keyboard = self.open_keyboard(options, display);
-        let result = loop {
-            let opened = match output.take() {
-                Some(output) => output,
-                None => Output::open(&options.output)?,
-            };
-            let found = match self.find(&address, keyboard.as_ref(), display) {
-                Ok(Some(found)) => found,
-                Ok(None) => break Ok(()),
-                Err(error) => break Err(error.into()),
-            };
-            if rest.is_empty() {
-                rest = found.rest;
-                rest.reverse();
-            }
-            if let Some(note) = opened.note().filter(|_| summary.callbacks == 0) {
-                display.announce(&note);
-            }
-            let is_live = Media::is_live(&found.programme);
-            let mut chain = match Chain::start(found.programme, opened, options, &self.sender, self.began) {
-                Ok(chain) => chain,
-                Err(error) => break Err(error),
-            };
-            let ended = chain.run(&self.events, keyboard.as_ref(), titles.as_mut(), display);
-            display.finish();
-            let played = chain.finish(&self.events);
-            match (ended, played) {
-                (Ok(ended), Ok(played)) => {
-                    summary = summary.and(played);
-                    // A file would be begun anew.
-                    let once =
-                        is_live || options.limit.is_some() || matches!(options.output.choice, OutputChoice::Wav(_));
-                    match rest.pop().filter(|_| ended == Ended::Played && !once) {
-                        Some(next) => address = next,
-                        None => break Ok(()),
+        let mut queue = Queue::new(&options.address);
+        let mut left = options.limit;
+        let (mut is_list, mut any_played) = (false, false);
+        while let Some(address) = queue.take_next() {
+            let Some(found) = self.find(&address, keyboard.as_ref(), display) else { return Ok(()) };
+            let result = match found {
+                Ok(Found::List(entries)) => {
+                    is_list = true;
+                    for entry in &entries {
+                        not_the_recording(recording.as_ref(), Path::new(&entry.address))?;
+                    }
+                    match queue.put(&address, entries) {
+                        Ok(()) => continue,
+                        Err(error) => Err(error.into()),
                     }
                 }
-                (Err(error), _) => break Err(error),
-                (Ok(_), Err(error)) => break Err(error.into()),
+                Ok(Found::Programme(programme)) => {
+                    if let Programme::Local { path } = &programme {
+                        not_the_recording(recording.as_ref(), path)?;
+                    }
+                    let opened = match (output.take(), &recording) {
+                        (Some(output), _) => output,
+                        (None, Some(recording)) => Output::to_recording(recording.clone(), &options.output),
+                        (None, None) => Output::open(&options.output)?,
+                    };
+                    if let Some(note) = note.take() {
+                        display.announce(&note);
+                    }
+                    let is_live = Media::is_live(&programme);
+                    let chain = Chain::start(programme, opened, left, options, &self.sender, self.began);
+                    chain.and_then(|mut chain| {
+                        let ended = chain.run(&self.events, keyboard.as_ref(), titles.as_mut(), display);
+                        display.finish();
+                        let finished = chain.finish(&self.events, titles.as_mut());
+                        *summary = std::mem::take(summary).and(finished.summary);
+                        left = left.map(|left| left.saturating_sub(finished.played));
+                        finished.result?;
+                        // A stream that has ended is not followed by another: it would have gone on.
+                        let is_last = is_live || left.is_some_and(|left| left < LEAST_LEFT);
+                        ended.map(|ended| if is_last || finished.stopped { Ended::Stopped } else { ended })
+                    })
+                }
+                Err(error) => Err(error.into()),
+            };
+            match result {
+                Ok(Ended::Stopped) => return Ok(()),
+                Ok(Ended::Played) => {
+                    any_played = true;
+                    queue.played();
+                }
+                Err(error) if !error.is_of_what_is_played() => return Err(error),
+                Err(error) => match (queue.failed(), any_played) {
+                    (true, _) => display.announce(&format!("passed over: {error}")),
+                    (false, true) => {
+                        display.announce(&format!("passed over: {error}"));
+                        return Ok(());
+                    }
+                    (false, false) if is_list && !error.says_it_all() => {
+                        let (address, last) = (options.address.clone(), Box::new(error));
+                        return Err(PlayError::NoneOf { address, last });
+                    }
+                    (false, false) => return Err(error),
+                },
             }
-        };
-        drop(keyboard);
-        result.map(|()| summary)
+        }
+        Ok(())
     }
 
     fn open_keyboard(&self, options: &PlayOptions, display: &mut Display) -> Option<Keyboard> {
@@ -271,7 +351,7 @@ impl Player {
         address: &str,
         keyboard: Option<&Keyboard>,
         display: &mut Display,
-    ) -> Result<Option<Found>, ProgrammeError> {
+    ) -> Option<Result<Found, ProgrammeError>> {
         let (sender, asked) = (self.sender.clone(), address.to_owned());
         let look = move || {
             // An error says that nobody listens any more.
@@ -279,23 +359,31 @@ impl Player {
         };
         // Not waited for if the listener leaves: it may be calling an address that never answers.
         if thread::Builder::new().name("find".into()).spawn(look).is_err() {
-            return programme::find(address).map(Some);
+            return Some(programme::find(address));
         }
         loop {
             match self.events.recv_timeout(REDRAW) {
                 Ok(Event::Stop | Event::Key(Key::Quit)) => {
                     display.finish();
-                    return Ok(None);
+                    return None;
                 }
                 Ok(Event::Key(Key::Suspend)) => suspend(keyboard, display),
-                Ok(Event::Found(found)) => return found.map(Some),
+                Ok(Event::Found(found)) => return Some(*found),
                 Ok(_) => {}
                 Err(_) => {
                     // A terminal that is gone is no reason to stop.
-                    let _ = display.show(&Snapshot::default());
+                    let _ = display.show(&Snapshot { title: Some(printable(address)), ..Snapshot::default() });
                 }
             }
         }
+    }
+}
+
+/// What is played is not to be written over.
+fn not_the_recording(recording: Option<&Recording>, path: &Path) -> Result<(), PlayError> {
+    match recording {
+        Some(recording) if recording.is(path) => Err(PlayError::Itself { path: path.to_owned() }),
+        _ => Ok(()),
     }
 }
 
@@ -349,6 +437,7 @@ impl Chain {
     fn start(
         programme: Programme,
         output: Output,
+        limit: Option<Duration>,
         options: &PlayOptions,
         sender: &Sender<Event>,
         began: Instant,
@@ -384,7 +473,7 @@ impl Chain {
             output: Some(output),
             sender: sender.clone(),
             playing: None,
-            limit: options.limit,
+            limit,
             marks: options.marks,
             is_live,
             device: DeviceState::Playing,
@@ -439,8 +528,9 @@ impl Chain {
                 Err(RecvTimeoutError::Timeout) => {
                     redraw_at = Instant::now() + if display.is_terminal() { REDRAW } else { LOOK };
                     let snapshot = self.snapshot();
-                    if let Some(titles) = titles.as_deref_mut() {
-                        titles.note(snapshot.title.as_deref())?;
+                    if let Some(titles) = titles.as_deref_mut().filter(|_| self.is_heard()) {
+                        let noted = titles.note(snapshot.title.as_deref());
+                        noted.unwrap_or_else(|error| display.announce(&error.to_string()));
                     }
                     // A terminal that is gone is no reason to stop the music.
                     let _ = display.show(&snapshot);
@@ -536,6 +626,17 @@ impl Chain {
         self.timeline.heard(playing.playhead(), playing.rate_hz)
     }
 
+    /// Whether anything was played yet.
+    fn is_heard(&self) -> bool {
+        self.playing.as_ref().is_some_and(|playing| playing.playhead() > 0)
+    }
+
+    /// What is heard is called.
+    fn title_at(&self, offset: u64) -> Option<String> {
+        let title = self.timeline.title_at(offset).filter(|title| !title.is_empty());
+        title.or_else(|| self.timeline.connection_at(offset)?.station_name)
+    }
+
     fn snapshot(&mut self) -> Snapshot {
         if self.seek.is_some_and(|(epoch, _)| self.decoding.has_landed(epoch)) {
             self.seek = None;
@@ -543,13 +644,12 @@ impl Chain {
         let (window, capacity) = self.media.window();
         let heard = self.heard();
         let at = heard.map_or(window.start, |heard| heard.offset).clamp(window.start, window.end);
-        let connection = self.timeline.connection_at(at).unwrap_or_default();
         let seconds_at = |offset| self.timeline.seconds_at(offset);
         let rate = self.timeline.bytes_per_second(at, BIT_RATE_SECONDS);
         let queued = self.playing.as_ref().map_or(0.0, Playing::queued_seconds);
         let mut snapshot = Snapshot {
             phase: self.phase(queued),
-            title: self.timeline.title_at(at).filter(|title| !title.is_empty()).or(connection.station_name),
+            title: self.title_at(at),
             limit: self.limit,
             window_capacity: capacity,
             behind_bytes: at - window.start,
@@ -631,7 +731,11 @@ impl Chain {
     }
 
     /// Stops all the parts, those at the end of the chain first, and adds up.
-    fn finish(self, events: &Receiver<Event>) -> Result<Summary, OutputError> {
+    fn finish(self, events: &Receiver<Event>, titles: Option<&mut TitleLog>) -> Finished {
+        if let Some(titles) = titles.filter(|_| self.is_heard()) {
+            // Of what was not written there, it was said before.
+            let _ = titles.note(self.heard().and_then(|heard| self.title_at(heard.offset)).as_deref());
+        }
         let (window, capacity) = self.media.window();
         let mut summary = Summary {
             output: self.output_name.clone(),
@@ -647,25 +751,38 @@ impl Chain {
             rebuffer_frames: self.transport.silent_frames(),
             seeks: self.transport.seeks(),
             first_sound_seconds: self.transport.first_sound().map(|first| (first.as_secs_f64() * 1e3).round() / 1e3),
-            scheduling: "nothing was played".to_owned(),
+            scheduling: NOTHING_PLAYED.to_owned(),
             ..Summary::default()
         };
-        if let Some(playing) = self.playing {
-            playing.finish(&mut summary);
-        }
+        let played = self.playing.map_or(Duration::ZERO, |playing| playing.finish(&mut summary));
         self.cancel.cancel();
         self.media.stop();
         self.decoding.join();
         // Of an output that was stopped from here, the result is still on its way.
-        let played = events.try_iter().find_map(|event| match event {
-            Event::Played(result) => Some(result),
-            _ => None,
-        });
-        if let Some(scheduling) = played.transpose()?.or(self.scheduling) {
+        let (mut scheduling, mut result, mut stopped) = (self.scheduling, Ok(()), false);
+        for event in events.try_iter() {
+            match event {
+                Event::Played(Ok(how)) => scheduling = Some(how),
+                Event::Played(Err(error)) => result = Err(error),
+                Event::Stop | Event::Key(Key::Quit) => stopped = true,
+                _ => {}
+            }
+        }
+        if let Some(scheduling) = scheduling {
             summary.scheduling = scheduling.to_string();
         }
-        Ok(summary)
+        Finished { summary, played, stopped, result }
     }
+}
+
+/// What became of a chain.
+struct Finished {
+    summary: Summary,
+    /// So much audio went to the output.
+    played: Duration,
+    /// The listener has had enough meanwhile.
+    stopped: bool,
+    result: Result<(), OutputError>,
 }
 
 impl Playing {
@@ -691,7 +808,8 @@ impl Playing {
         snapshot.callback_ns = self.timings.percentiles();
     }
 
-    fn finish(mut self, summary: &mut Summary) {
+    /// Returns how much went to the output.
+    fn finish(mut self, summary: &mut Summary) -> Duration {
         summary.device = self.playback.stop();
         self.timings.collect();
         let seconds = self.tap.position().unwrap_or(0) as f64 / f64::from(self.rate_hz);
@@ -700,6 +818,7 @@ impl Playing {
         summary.frames_missing = self.tap.missing_frames();
         summary.callbacks = self.timings.calls();
         summary.callback_ns = self.timings.percentiles();
+        Duration::from_secs_f64(seconds)
     }
 }
 
@@ -708,20 +827,27 @@ struct TitleLog {
     path: PathBuf,
     file: File,
     last: Option<String>,
+    /// It can no longer be written; that is said once.
+    lost: bool,
 }
 
 impl TitleLog {
     fn open(path: &PathBuf) -> Result<Self, PlayError> {
         let file = OpenOptions::new().create(true).append(true).open(path);
         let file = file.map_err(|reason| PlayError::TitleLog { path: path.clone(), reason })?;
-        Ok(Self { path: path.clone(), file, last: None })
+        Ok(Self { path: path.clone(), file, last: None, lost: false })
     }
 
     fn note(&mut self, title: Option<&str>) -> Result<(), PlayError> {
-        let Some(title) = title.filter(|&title| self.last.as_deref() != Some(title)) else { return Ok(()) };
+        let Some(title) = title.filter(|&title| !self.lost && self.last.as_deref() != Some(title)) else {
+            return Ok(());
+        };
         self.last = Some(title.to_owned());
         let now = humantime::format_rfc3339_seconds(SystemTime::now());
-        writeln!(self.file, "{now}\t{title}").map_err(|reason| PlayError::TitleLog { path: self.path.clone(), reason })
+        writeln!(self.file, "{now}\t{title}").map_err(|reason| {
+            self.lost = true;
+            PlayError::TitleLog { path: self.path.clone(), reason }
+        })
     }
 }
 

@@ -28,6 +28,9 @@ pub const MOST_ENTRIES: usize = 10_000;
 /// Playlists in playlists.
 pub const MOST_NESTED: usize = 4;
 
+/// Of more places for one song, the first so many count.
+const MOST_LOCATIONS: usize = 8;
+
 /// A longer address is none.
 const MOST_ADDRESS_BYTES: usize = 4_096;
 
@@ -90,6 +93,8 @@ pub enum Base<'a> {
 pub struct Entry {
     /// An address that begins with `http://` or `https://`; or, of a playlist in a file, the path of another file.
     pub address: String,
+    /// Where the same is to be had if not there.
+    pub others: Vec<String>,
     /// What it is called there. Free of control characters.
     pub title: Option<String>,
 }
@@ -226,7 +231,7 @@ impl Entries<'_> {
         match resolve(address, self.base) {
             Some(address) => {
                 let title = title.map(printable).filter(|title| !title.is_empty());
-                self.entries.push(Entry { address, title });
+                self.entries.push(Entry { address, others: Vec::new(), title });
             }
             None => {
                 let unusable = || printable(address).chars().take(200).collect();
@@ -322,16 +327,23 @@ fn read_xspf(text: &str, entries: &mut Entries<'_>) -> Result<(), PlaylistError>
             let element = track.children().find(|node| node.tag_name().name() == name);
             element.and_then(|element| element.text()).map(str::trim).filter(|text| !text.is_empty())
         };
-        // Further locations are of the same song.
-        let Some(location) = field("location") else { continue };
         let title = match (field("creator"), field("title")) {
             (Some(creator), Some(title)) => Some(format!("{creator} - {title}")),
             (one, other) => one.or(other).map(str::to_owned),
         };
-        // Locations are URLs even where they are paths.
-        match entries.base {
-            Base::File(_) if !location.contains(':') => entries.add(&unescape(location), title.as_deref()),
-            _ => entries.add(location, title.as_deref()),
+        let before = entries.entries.len();
+        let locations = track.children().filter(|node| node.tag_name().name() == "location");
+        for location in locations.filter_map(|node| node.text()).map(str::trim).take(MOST_LOCATIONS) {
+            // Locations are URLs even where they are paths.
+            match entries.base {
+                Base::File(_) if !location.contains(':') => entries.add(&unescape(location), title.as_deref()),
+                _ => entries.add(location, title.as_deref()),
+            }
+        }
+        // Further locations are of the same song.
+        let others: Vec<_> = entries.entries.drain(entries.entries.len().min(before + 1)..).collect();
+        if let Some(entry) = entries.entries.get_mut(before) {
+            entry.others.extend(others.into_iter().map(|entry| entry.address));
         }
     }
     Ok(())
@@ -433,6 +445,8 @@ mod tests {
             parse(Kind::Xspf, text.as_bytes(), HERE),
             [entry("http://a.example/1", Some("A - B & C")), entry("http://radio.example:8000/lists/two", None),]
         );
+        let entries = Playlist::parse(Kind::Xspf, text.as_bytes(), HERE).unwrap();
+        assert_eq!((&*entries[0].others, &*entries[1].others), (&["http://b.example/1".to_owned()][..], &[][..]));
         let bomb = "<!DOCTYPE x [<!ENTITY a \"aaaa\">]><playlist>&a;</playlist>";
         assert!(matches!(Playlist::parse(Kind::Xspf, bomb.as_bytes(), HERE), Err(PlaylistError::Xml(_))));
         let (open, close) = ("<a>".repeat(140_000), "</a>".repeat(140_000));
@@ -504,9 +518,11 @@ mod tests {
                 for base in bases {
                     let Ok(entries) = Playlist::parse(kind, &bytes, base) else { continue };
                     prop_assert!(!entries.is_empty());
-                    for Entry { address, title } in entries {
-                        let is_web = address.starts_with("http://") || address.starts_with("https://");
-                        prop_assert!(is_web || matches!(base, Base::File(_)), "{}", address);
+                    for Entry { address, others, title } in entries {
+                        for address in others.into_iter().chain([address]) {
+                            let is_web = address.starts_with("http://") || address.starts_with("https://");
+                            prop_assert!(is_web || matches!(base, Base::File(_)), "{}", address);
+                        }
                         prop_assert!(title.is_none_or(|title| !title.chars().any(char::is_control)));
                     }
                 }

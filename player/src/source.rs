@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use roundelay::{RingDriver, StorageError, Writer};
 use thiserror::Error;
+use ureq::http::header::ACCEPT_ENCODING;
 use ureq::http::{Response, StatusCode, Uri};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::unversioned::resolver::DefaultResolver;
@@ -108,8 +109,18 @@ impl Tuned {
     /// The length of what comes, if it is a file, and no station's stream.
     #[must_use]
     pub fn file_len(&self) -> Option<u64> {
-        let is_station = self.response.headers().keys().any(|name| name.as_str().starts_with("icy-"));
-        self.response.body().content_length().filter(|&len| len > 0 && !is_station)
+        self.response.body().content_length().filter(|&len| len > 0 && !is_station(&self.response))
+    }
+
+    /// Where it was called, before all redirects.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The answer, for somebody who goes on with it, and whose connection it comes by.
+    pub(crate) fn into_answer(self) -> (Agent, Response<Body>) {
+        (self.agent, self.response)
     }
 
     /// Bits a second, if the station says.
@@ -234,7 +245,8 @@ fn is_loopback(url: &str) -> bool {
 }
 
 fn connect(agent: &Agent, url: &str) -> Result<Response<Body>, ureq::Error> {
-    agent.get(url).header("Icy-MetaData", "1").call()
+    // The bytes of a file, and not of something that was made of them on the way.
+    agent.get(url).header("Icy-MetaData", "1").header(ACCEPT_ENCODING, "identity").call()
 }
 
 /// Why there is no connection, for people.
@@ -259,7 +271,7 @@ fn page_type(response: &Response<Body>) -> Option<String> {
 
 /// How a connection ended that was no failure.
 enum End {
-    /// The server had said how long the body is, and it was all there.
+    /// The server had said how long the body is, or where it ends, and it was all there.
     Complete,
     /// A live stream has no end: somebody hung up, or stalled.
     HungUp,
@@ -315,7 +327,7 @@ impl Reception {
         let interval = header(&response, "icy-metaint").and_then(|value| value.parse::<NonZeroUsize>().ok());
         let mut demux = IcyDemux::new(interval);
         let mut scanner = HeadScanner::new(self.writer.position());
-        let has_an_end = response.body().content_length().is_some();
+        let has_an_end = response.body().content_length().is_some() || is_whole_when_it_ends(&response);
         let mut body = response.into_body().into_reader();
         let mut buffer = vec![0; BUFFER_BYTES];
         self.counts.connected.store(true, Relaxed);
@@ -365,6 +377,17 @@ impl Reception {
         };
         self.timeline.connected(self.writer.position(), connection);
     }
+}
+
+/// Whether an end that the server announces is the end of it all: of what is made while it is sent, nobody knows the
+/// length before. Stations, whose programme has no end, name themselves in fields of their own.
+fn is_whole_when_it_ends(response: &Response<Body>) -> bool {
+    let is_chunked = header(response, "transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"));
+    is_chunked && !is_station(response)
+}
+
+fn is_station(response: &Response<Body>) -> bool {
+    response.headers().keys().any(|name| name.as_str().starts_with("icy-"))
 }
 
 /// A field's value, in UTF-8 or, failing that, in Latin-1.

@@ -122,7 +122,7 @@ impl Snapshot {
     fn title_line(&self, columns: usize) -> String {
         let title = self.notice.as_deref().or(self.title.as_deref());
         let what = match self.phase {
-            Phase::Connecting => "connecting …".to_owned(),
+            Phase::Connecting => format!("connecting …  {}", title.unwrap_or("")).trim_end().to_owned(),
             Phase::Buffering { there, wanted } => {
                 let title = title.unwrap_or("");
                 format!("buffering {} / {} ms …  {title}", there.min(wanted).as_millis(), wanted.as_millis())
@@ -388,8 +388,15 @@ pub fn terminal_size() -> (usize, usize) {
     }
 }
 
-/// Shows the cursor again, on a terminal: for a program that is about to end where it stands.
-pub fn show_cursor() {
+/// Gives the terminal back as it was: for a program that is about to end where it stands.
+pub fn give_back_terminal() {
+    // Nothing, if it was never taken. The cursor is then on a line of its own.
+    let _ = terminal::disable_raw_mode();
+    show_cursor();
+}
+
+/// Shows the cursor again, on a terminal.
+fn show_cursor() {
     let mut stderr = io::stderr();
     if stderr.is_terminal() {
         // A terminal that is gone needs no cursor.

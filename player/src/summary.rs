@@ -95,7 +95,8 @@ impl Summary {
         }
         let longer = if self.callback_ns.max > next.callback_ns.max { self.callback_ns } else { next.callback_ns };
         Self {
-            seconds_played: self.seconds_played + next.seconds_played,
+            // Of milliseconds, as each of the two.
+            seconds_played: ((self.seconds_played + next.seconds_played) * 1e3).round() / 1e3,
             underruns: self.underruns + next.underruns,
             frames_missing: self.frames_missing + next.frames_missing,
             rebuffers: self.rebuffers + next.rebuffers,

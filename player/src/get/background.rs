@@ -3,17 +3,19 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use roundelay::{CancelToken, MmapDriver, MmapOptions, Reader, Resource};
+use ureq::http::Response;
+use ureq::{Agent, Body, ResponseExt};
 
-use super::client::Client;
+use super::client::{Client, take_over};
 use super::progress::{Counts, Progress};
 use super::transfer::{Focus, Transfer};
-use super::{GetError, GetOptions, Stopper, parse_url, persist, unlike_any_other};
+use super::{GetError, GetOptions, Stopper, unlike_any_other};
 
 /// A file that is fetched over several connections into a store that can be read meanwhile: what a reader waits for comes
 /// first. The store is a file in the system's folder for such, and is gone with this.
@@ -30,20 +32,22 @@ pub struct Download {
 }
 
 impl Download {
-    /// Asks for the file, and begins to fetch it. `ended` is called when all of it is there, or no more will be.
+    /// Goes on with an answer that begins the whole of a file, and comes by a connection of `agent`. `ended` is called
+    /// when all of it is there, or no more will be. Asks nothing here: the server may take its time.
     ///
     /// # Errors
     /// As [`run`](super::run).
-    pub fn start(
-        url: &str,
+    pub(crate) fn start(
+        (agent, answer): (Agent, Response<Body>),
         connections: u8,
         patience: Duration,
         cancel: CancelToken,
         ended: impl FnOnce(Result<(), GetError>) + Send + 'static,
     ) -> Result<Self, GetError> {
         let folder = Folder::make()?;
+        let url = answer.get_uri().clone();
         let options = GetOptions {
-            url: url.to_owned(),
+            url: url.to_string(),
             file: folder.0.join("stream"),
             connections,
             force: false,
@@ -52,11 +56,10 @@ impl Download {
             // It is gone with the program in any case.
             flush_every_bytes: u64::MAX,
         };
-        let url = parse_url(url)?;
         let stopper = Stopper::default();
-        let client = Client::new(&url, connections.into(), patience);
+        let client = Client::beside(Some(agent), &url, connections.into(), patience);
         stopper.watch(client.halt().clone());
-        let (offer, stream) = persist(|| client.open(&url), &options, &client)?;
+        let (offer, stream) = take_over(answer)?;
         let store = MmapOptions {
             len: offer.len,
             tag: unlike_any_other(),
@@ -146,12 +149,17 @@ impl Folder {
     fn make() -> Result<Self, GetError> {
         /// Of this process.
         static FOLDERS: AtomicU64 = AtomicU64::new(0);
+        // Held while it is made: what is not in the list is not there.
+        let mut folders = folders();
         loop {
             // Relaxed: only different numbers are wanted.
             let number = FOLDERS.fetch_add(1, Relaxed);
             let path = std::env::temp_dir().join(format!("roundelay-{}-{number}", std::process::id()));
             match make(&path) {
-                Ok(()) => return Ok(Self(path)),
+                Ok(()) => {
+                    folders.push(path.clone());
+                    return Ok(Self(path));
+                }
                 // Left by a process of that number which was killed.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(reason) => return Err(GetError::Folder { path, reason }),
@@ -162,15 +170,34 @@ impl Folder {
 
 /// For nobody else's eyes.
 fn make(path: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
+    {
+        let mut builder = fs::DirBuilder::new();
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(path)
+    }
+    // The folder for such is the user's own.
+    #[cfg(not(unix))]
+    fs::create_dir(path)
 }
 
 impl Drop for Folder {
     fn drop(&mut self) {
         // What cannot be removed is the system's to clean up, as that folder is.
         let _ = fs::remove_dir_all(&self.0);
+        folders().retain(|folder| *folder != self.0);
+    }
+}
+
+/// All that there are.
+fn folders() -> MutexGuard<'static, Vec<PathBuf>> {
+    static FOLDERS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+    FOLDERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes what was downloaded to be read meanwhile: for a program that is about to end where it stands.
+pub fn remove_downloads() {
+    for folder in folders().drain(..) {
+        let _ = fs::remove_dir_all(folder);
     }
 }

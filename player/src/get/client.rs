@@ -98,6 +98,11 @@ impl Stream {
 impl Client {
     /// A client for `url` that takes a silence of `patience` for a cut.
     pub(super) fn new(url: &Uri, connections: usize, patience: Duration) -> Self {
+        Self::beside(None, url, connections, patience)
+    }
+
+    /// As [`new`](Self::new), beside the agent whose connection brings what comes first: it is halted with the others.
+    pub(super) fn beside(first: Option<Agent>, url: &Uri, connections: usize, patience: Duration) -> Self {
         // The machine's own certificates, or those of the file that SSL_CERT_FILE names.
         let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
         let config = Agent::config_builder()
@@ -117,7 +122,8 @@ impl Client {
             .build();
         let connector = DefaultConnector::new().chain(TellsCutsFromEnds);
         let agent = Agent::with_parts(config, connector, DefaultResolver::default());
-        Self { halt: Halt::new(agent.clone()), agent }
+        let all: Vec<_> = first.into_iter().chain([agent.clone()]).collect();
+        Self { halt: Halt::new(all), agent }
     }
 
     /// Ends all of it.
@@ -231,6 +237,16 @@ impl Client {
             }
         }
         request.call()
+    }
+}
+
+/// An answer to a question for the whole file that somebody else has asked: what is offered, and its beginning.
+pub(super) fn take_over(response: Response<Body>) -> Result<(Offer, Option<Stream>), GetError> {
+    let in_parts = accepts_ranges(response.headers());
+    match whole(response) {
+        Ok((offer, stream)) => Ok((Offer { in_parts, ..offer }, stream)),
+        Err(Trouble::Lasting(error) | Trouble::Passing { error, .. }) => Err(error),
+        Err(Trouble::NoRanges) => Err(GetError::Panicked),
     }
 }
 

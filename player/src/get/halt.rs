@@ -11,15 +11,15 @@ use ureq::Agent;
 pub(super) struct Halt(Arc<Connections>);
 
 struct Connections {
-    agent: Agent,
+    agents: Vec<Agent>,
     halted: Mutex<bool>,
     changed: Condvar,
 }
 
 impl Halt {
-    /// For the connections that `agent` makes.
-    pub(super) fn new(agent: Agent) -> Self {
-        Self(Arc::new(Connections { agent, halted: Mutex::new(false), changed: Condvar::new() }))
+    /// For the connections that these agents make.
+    pub(super) fn new(agents: impl Into<Vec<Agent>>) -> Self {
+        Self(Arc::new(Connections { agents: agents.into(), halted: Mutex::new(false), changed: Condvar::new() }))
     }
 
     fn halted(&self) -> MutexGuard<'_, bool> {
@@ -30,7 +30,9 @@ impl Halt {
     pub(super) fn halt(&self) {
         *self.halted() = true;
         self.0.changed.notify_all();
-        self.0.agent.clone().shutdown();
+        for agent in &self.0.agents {
+            agent.clone().shutdown();
+        }
     }
 
     pub(super) fn is_halted(&self) -> bool {
@@ -118,7 +120,7 @@ mod tests {
     use super::*;
 
     fn connections() -> Halt {
-        Halt::new(Agent::new_with_defaults())
+        Halt::new([Agent::new_with_defaults()])
     }
 
     #[test]

@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn fruitless_tries_come_to_an_end() {
-        let halt = Halt::new(Agent::new_with_defaults());
+        let halt = Halt::new([Agent::new_with_defaults()]);
         let mut retries = Retries::new(2);
         retries.wait(cut(), &halt).unwrap();
         let error = retries.wait(cut(), &halt).unwrap_err();
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn what_another_try_would_not_change_is_not_tried_again() {
-        let halt = Halt::new(Agent::new_with_defaults());
+        let halt = Halt::new([Agent::new_with_defaults()]);
         let lasting = Trouble::Lasting(GetError::Panicked);
         assert!(matches!(Retries::new(9).wait(lasting, &halt), Err(Trouble::Lasting(GetError::Panicked))));
         let later = Trouble::Passing { error: GetError::Panicked, wait: Some(Duration::from_secs(86_400)) };

@@ -96,6 +96,7 @@ impl Pacer {
     }
 
     /// Puts all further periods off.
+    #[cfg(target_os = "linux")]
     pub(super) fn postpone(&mut self, by: Duration) {
         self.deadline += by;
     }
