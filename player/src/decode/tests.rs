@@ -52,9 +52,22 @@ struct Deck {
 
 impl Deck {
     fn new(capacity: usize, options: DecodeOptions) -> Self {
+        Self::prepared(capacity, options, |_| {})
+    }
+
+    /// The ring is as a file is, with all its bytes, before anybody reads.
+    fn of_file(bytes: &[u8], options: DecodeOptions) -> Self {
+        Self::prepared(bytes.len(), options, |writer| {
+            writer.append(bytes).unwrap();
+            writer.commit(None).unwrap();
+        })
+    }
+
+    fn prepared(capacity: usize, options: DecodeOptions, prepare: impl FnOnce(&mut Writer<RingDriver>)) -> Self {
         let cancel = CancelToken::new();
         let ring = Resource::open(cancel.clone(), RingOptions::new(capacity)).unwrap();
-        let writer = ring.writer().unwrap();
+        let mut writer = ring.writer().unwrap();
+        prepare(&mut writer);
         let timeline = Arc::<Timeline>::default();
         let ((open, opened), (end, ended)) = (mpsc::channel(), mpsc::channel());
         let decoding = Decoding::start(
@@ -366,9 +379,7 @@ fn mp4(samples: &[i16], promised: u32) -> Vec<u8> {
 #[test]
 fn an_index_that_leads_nowhere_ends_the_file() {
     let samples: Vec<i16> = (0..4_000).map(|n| n * 7).collect();
-    let mut deck = Deck::new(1 << 20, file());
-    deck.writer.append(&mp4(&samples, 5_000)).unwrap();
-    deck.writer.commit(None).unwrap();
+    let deck = Deck::of_file(&mp4(&samples, 5_000), file());
     // So short a file is over before any of it is played.
     deck.ended.recv_timeout(PATIENCE).expect("it is an end").unwrap();
     let (mut reader, format) = deck.opened.recv().unwrap();
