@@ -362,9 +362,19 @@ impl StorageError {
 
     /// The kind under which this error travels through `std::io`.
     ///
-    /// Never [`io::ErrorKind::Interrupted`]: `read_exact` and its like answer that by trying again, and an
-    /// interrupted wait would go on.
+    /// Never a kind that says something to readers which is not so, whatever the cause inside is of:
+    /// [`io::ErrorKind::Interrupted`] (`read_exact` and its like try again, for ever), [`io::ErrorKind::WouldBlock`] (they
+    /// come back later), [`io::ErrorKind::UnexpectedEof`] (they take it for the end of the stream).
     fn io_kind(&self) -> io::ErrorKind {
+        match self.kind_of_cause() {
+            io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock | io::ErrorKind::UnexpectedEof => {
+                io::ErrorKind::Other
+            }
+            kind => kind,
+        }
+    }
+
+    fn kind_of_cause(&self) -> io::ErrorKind {
         match self {
             Self::Io(error) => error.kind(),
             Self::File { source, .. } => source.kind(),
@@ -372,7 +382,7 @@ impl StorageError {
             Self::Locked { .. } => io::ErrorKind::ResourceBusy,
             Self::ReadOnly => io::ErrorKind::PermissionDenied,
             Self::CapacityExceeded { .. } | Self::BeyondLength { .. } => io::ErrorKind::FileTooLarge,
-            Self::Failed(reason) => reason.io_kind(),
+            Self::Failed(reason) => reason.kind_of_cause(),
             Self::TimedOut => io::ErrorKind::TimedOut,
             Self::Cancelled => io::ErrorKind::ConnectionAborted,
             Self::WriterDropped => io::ErrorKind::BrokenPipe,
@@ -393,7 +403,8 @@ impl StorageError {
 impl From<StorageError> for io::Error {
     fn from(error: StorageError) -> Self {
         match error {
-            StorageError::Io(error) => error,
+            error if error.io_kind() != error.kind_of_cause() => Self::other(error),
+            StorageError::Io(cause) => cause,
             error => Self::new(error.io_kind(), error),
         }
     }

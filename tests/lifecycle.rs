@@ -475,6 +475,18 @@ fn errors_travel_through_io_with_their_kind<K: Kind>() {
 }
 
 #[test]
+fn a_cause_of_failure_is_never_taken_for_the_end_or_for_a_reason_to_try_again() {
+    for kind in [ErrorKind::Interrupted, ErrorKind::WouldBlock, ErrorKind::UnexpectedEof] {
+        let ring = roundelay::open(RingOptions::new(16)).unwrap();
+        let mut cursor = ring.cursor(roundelay::OnLap::Error);
+        ring.fail(io::Error::from(kind));
+        let error = io::Read::read_to_end(&mut cursor, &mut Vec::new()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Other);
+        assert_eq!(io::Error::from(StorageError::Io(kind.into())).kind(), ErrorKind::Other);
+    }
+}
+
+#[test]
 fn a_ring_can_be_committed_only_at_its_live_edge() {
     let resource = Resource::open(CancelToken::new(), RingOptions::new(8)).unwrap();
     let mut writer = resource.writer().unwrap();
