@@ -167,7 +167,8 @@ fn whoever_is_overtaken_goes_on_where_the_window_begins() {
     deck.writer.append(rest).unwrap();
     deck.writer.commit(None).unwrap();
     let heard = play(&mut reader, usize::MAX);
-    assert_eq!(deck.decoding.laps(), 1);
+    // More often, if it is overtaken again while the rest is written.
+    assert!(deck.decoding.laps() >= 1);
     let tail = &heard[heard.len() - 2 * 48_000 * CHANNELS..];
     assert!(samples.ends_with(tail), "the end of it is whole");
     assert!(heard.len() < samples.len());
