@@ -703,6 +703,7 @@ mod tests {
         thread::scope(|scope| {
             let writer = scope.spawn(|| {
                 for round in 1..=rounds {
+                    // Relaxed: the fence behind the loop orders what it has seen.
                     while taken.load(Relaxed) != round - 1 {
                         thread::yield_now();
                     }

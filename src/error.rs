@@ -402,10 +402,10 @@ impl StorageError {
 /// The error stays inside: `io::Error::get_ref` and `downcast` find it.
 impl From<StorageError> for io::Error {
     fn from(error: StorageError) -> Self {
+        let kind = error.io_kind();
         match error {
-            error if error.io_kind() != error.kind_of_cause() => Self::other(error),
-            StorageError::Io(cause) => cause,
-            error => Self::new(error.io_kind(), error),
+            StorageError::Io(cause) if cause.kind() == kind => cause,
+            error => Self::new(kind, error),
         }
     }
 }

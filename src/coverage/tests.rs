@@ -234,6 +234,7 @@ fn what_is_there_was_written_while_several_write_at_once() {
         shuffle(&mut pieces, &mut seed);
         let coverage = Coverage::new();
         let bytes: Vec<AtomicU8> = (0..LEN).map(|_| AtomicU8::new(0)).collect();
+        // Relaxed, these and the stores below: the order is the coverage's to give, by [there]. That is what is tested.
         let written = |range: Range<u64>| {
             range.clone().all(|offset| bytes[(offset - AT) as usize].load(Relaxed) == 1)
                 || panic!("nobody wrote {range:?}")
@@ -305,6 +306,7 @@ fn fetchers_that_claim_at_once_never_write_the_same_byte() {
                         let from = claim.start + random(&mut seed) % len / 2;
                         let filled = from..claim.end - random(&mut seed) % len / 3;
                         for offset in filled.clone() {
+                            // Relaxed: each byte by itself; the counts go with no other memory.
                             assert_eq!(bytes[offset as usize].fetch_add(1, Relaxed), 0, "{offset} was written twice");
                         }
                         coverage.insert(filled);
