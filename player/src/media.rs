@@ -24,12 +24,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A window is no smaller, and no larger.
 const WINDOW_BYTES: std::ops::RangeInclusive<u64> = 64 << 10..=8 << 30;
 
+/// No station sends fewer bits a second.
+const LEAST_RATE: u64 = 8_000;
+
 /// How much of a stream is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WindowSize {
     /// So many bytes.
     Bytes(u64),
-    /// About so long, by what the station says of its bit rate or, if it says nothing, by the most that is usual.
+    /// About so long, by what the station says of its bit rate or, if it says nothing that can be, by the most that is
+    /// usual. The window may last longer then.
     Time(Duration),
 }
 
@@ -38,7 +42,10 @@ impl WindowSize {
         let bytes = match self {
             Self::Bytes(bytes) => bytes,
             Self::Time(time) => {
-                let bits_per_second = tuned.bits_per_second().unwrap_or_else(|| usual_rate(tuned.content_type()));
+                let most = usual_rate(tuned.content_type());
+                // Some say bits where kilobits are meant, and some what is not so: a window is memory.
+                let said = tuned.bits_per_second().filter(|said| (LEAST_RATE..=most * 2).contains(said));
+                let bits_per_second = said.unwrap_or(most);
                 // A little more: bit rates are averages.
                 (time.as_secs_f64() * bits_per_second as f64 / 8.0 * 1.1) as u64
             }

@@ -128,7 +128,7 @@ impl Tuned {
     pub fn bits_per_second(&self) -> Option<u64> {
         // Some say it twice.
         let kilobits = header(&self.response, "icy-br")?;
-        kilobits.split(',').next()?.trim().parse::<u64>().ok().filter(|&rate| rate > 0).map(|rate| rate * 1_000)
+        kilobits.split(',').next()?.trim().parse::<u64>().ok().filter(|&rate| rate > 0)?.checked_mul(1_000)
     }
 
     /// The first `most` bytes of what comes: of something short, all of it.

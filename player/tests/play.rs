@@ -108,7 +108,24 @@ fn a_playlist_of_files_is_played_from_its_first_to_its_last() {
     assert!((seconds - expected).abs() < 0.02, "{seconds} s, not {expected}");
 }
 
-/// Silence and then a tone, as a WAV file.
+#[test]
+fn a_window_of_a_time_is_no_larger_and_no_smaller_than_can_be_whatever_the_station_says() {
+    let (bytes, _) = flac(10, 16);
+    let server = Server::start(move |asked, _| {
+        let rate = asked.path.trim_start_matches('/');
+        let headers = format!("Content-Type: audio/flac\r\nicy-br: {rate}\r\nTransfer-Encoding: chunked\r\n");
+        Answer::new("200 OK", &headers, &chunked(&bytes)).paced(12_000, Duration::from_millis(100)).then(After::Silence)
+    });
+    // Bits in place of kilobits, more than there are numbers for, and next to nothing.
+    for rate in ["1400000", "18446744073709551615", "1"] {
+        let seconds = ["--output", "null", "--window", "10m", "--seconds", "0.5", "--json"];
+        let summary = json(&run(&[&["play", &server.url(&format!("/{rate}"))], &seconds[..]].concat()));
+        let capacity = summary["window_capacity"].as_u64().unwrap();
+        assert!((1 << 26..=1 << 28).contains(&capacity), "{rate}: {capacity}");
+    }
+}
+
+/// The same sample over and over, as a WAV file.
 fn wav(rate_hz: u32, channels: u16, seconds: f64, sample: i16) -> Vec<u8> {
     let spec =
         hound::WavSpec { channels, sample_rate: rate_hz, bits_per_sample: 16, sample_format: hound::SampleFormat::Int };
