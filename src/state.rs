@@ -682,29 +682,30 @@ impl<D: DriverIo> State<D> {
 
     // ---- what gates need ----
 
+    // A gap counts only for a gate that sees the stream end there. So it hands nothing on, and one that was withdrawn, or
+    // led to a jump, says nothing once the stream is seen to have gone on.
+
     /// A discontinuity is about to begin at `at`: gates that wait beyond it return short.
     pub(crate) fn announce_gap(&self, at: u64) {
-        // [gap] Release: pairs with the Acquire in `gap`. The fence [wake] in `notify_all` orders it before the load
-        // of `armed`.
-        self.gap.store(at, Release);
+        self.announce_gap_silently(at);
         self.waits.notify_all();
     }
 
     /// As [`announce_gap`](Self::announce_gap), opposite gates that look again by themselves.
     pub(crate) fn announce_gap_silently(&self, at: u64) {
-        // [gap] Release: pairs with the Acquire in `gap`. A notification that follows orders it as above.
-        self.gap.store(at, Release);
+        // [gap] Relaxed: see above. The fence [wake] of a notification that follows orders it before the load of `armed`.
+        self.gap.store(at, Relaxed);
     }
 
     pub(crate) fn withdraw_gap(&self) {
-        // [gap] Release: after the jump. Pairs with the Acquire in `gap`.
-        self.gap.store(NO_GAP, Release);
+        // [gap] Relaxed: see above.
+        self.gap.store(NO_GAP, Relaxed);
     }
 
     /// Where a discontinuity is about to begin; `u64::MAX` if nowhere.
     pub(crate) fn gap(&self) -> u64 {
-        // [gap] Acquire: whoever sees the gap withdrawn sees the jump. Pairs with the Release stores above.
-        self.gap.load(Acquire)
+        // [gap] Relaxed: see above. The fence [wake] of the sleeper orders it after `armed`.
+        self.gap.load(Relaxed)
     }
 
     // ---- writing, to a driver that keeps everything, or is not ours ----
