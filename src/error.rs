@@ -235,8 +235,11 @@ pub enum StorageError {
     #[error("the resource has a writer already; there can be one at a time")]
     WriterTaken,
 
-    /// The writer was dropped without `commit`.
-    #[error("the writer was dropped before it committed the resource")]
+    /// Nobody can write the rest: the writer (or the last fetcher and claim) was dropped without `commit`, or the resource
+    /// before anybody took its writer. [`Resource::reactivate`](crate::Resource::reactivate) begins anew.
+    #[error(
+        "nobody is left to write the rest: the writer was dropped before `commit`, or the resource before its writer was taken"
+    )]
     WriterDropped,
 
     /// A commit would seal a hole. Nothing was changed: fill the hole, or commit at its start.
