@@ -221,7 +221,9 @@ pub trait OpenOptions: Send + Sized {
 /// What a driver found when it was opened.
 #[derive(Clone, Debug, Default)]
 pub struct DriverState {
-    /// The length of the whole, if it is known.
+    /// The length of the whole, if it is known. A [`Reader`](crate::Reader) or [`Cursor`](crate::Cursor) finds the end there
+    /// (a [`Gate`](crate::Gate) waits for the verdict), and a write beyond is
+    /// [`StorageError::BeyondLength`](crate::StorageError::BeyondLength).
     pub final_len: Option<u64>,
     /// What is there already. Not asked of a driver with a window.
     pub available: RangeSet<u64>,

@@ -432,7 +432,7 @@ impl From<ReadError> for io::Error {
 pub enum WaitOutcome {
     /// The range can be read, as far as the resource goes.
     Ready,
-    /// The resource is committed, and the range starts at or behind its end.
+    /// The range starts at or behind the end of the resource: where it was committed, or at the length that was given.
     Eof,
     /// An [`Interrupter`](crate::Interrupter) ended the wait.
     Interrupted,

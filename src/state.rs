@@ -34,7 +34,8 @@ pub(crate) struct State<D: DriverIo> {
     kept: Option<Kept>,
     /// Held for each write to a driver that is not ours.
     writing: Mutex<()>,
-    /// How long the whole will be, if the driver knew when it was opened.
+    /// How long the whole will be, if the driver knew when it was opened: no byte lies behind it. Not of a generation that
+    /// follows a committed one.
     pub(crate) expected_len: Option<u64>,
     pub(crate) observer: Option<Arc<dyn AvailabilityObserver>>,
 }
@@ -118,6 +119,12 @@ impl<D: DriverIo> State<D> {
             life = Life::committed(final_len);
         }
         let expected_len = found.final_len.filter(|_| !found.is_committed);
+        if let Some(len) = expected_len {
+            check_len(len)?;
+            if let Some(coverage) = coverage {
+                coverage.truncate(len);
+            }
+        }
         Ok(Self::over(driver, life, Arc::default(), kept, expected_len, observer))
     }
 
@@ -301,6 +308,28 @@ impl<D: DriverIo> State<D> {
         }
     }
 
+    /// Where this generation ends for its readers, at a stage of it: where it was committed or, while it is written, where
+    /// it is going to end. A failure comes before an end that nobody has reached by a commit.
+    #[inline]
+    fn end_at(&self, stage: Stage) -> Option<u64> {
+        match stage {
+            Stage::Active => self.expected_len,
+            Stage::Committed(final_len) => Some(final_len),
+            Stage::Failed | Stage::Cancelled => None,
+        }
+    }
+
+    /// What a reader gets at `offset`, which it has no byte of.
+    #[inline]
+    fn out_of_bytes(&self, stage: Stage, offset: u64) -> Result<usize, ReadError> {
+        match self.end_at(stage) {
+            Some(end) if offset >= end => Ok(0),
+            // Committed, below the end and not there: it was evicted, and the caller has said so. Only a driver that broke
+            // its word comes here with that.
+            _ => Err(stage.why_no_more()),
+        }
+    }
+
     /// The window of a driver that is not ours, as far as this generation goes.
     fn window_foreign(&self) -> Option<Span> {
         let window = self.driver.valid_window()?;
@@ -400,9 +429,11 @@ impl<D: DriverIo> State<D> {
             return Ok(len);
         }
         match store.read(offset, buf, strays) {
-            // Not for us to see, so that the verdict, if there is one, need not be true of it.
-            0 if strays == Strays::Missing && store.coverage().may_be_stray(offset) => Err(ReadError::NotYet),
-            0 => out_of_bytes(stage, offset),
+            0 => match self.out_of_bytes(stage, offset) {
+                // Not for us to see, so that the verdict, if there is one, need not be true of it.
+                Err(_) if strays == Strays::Missing && store.coverage().may_be_stray(offset) => Err(ReadError::NotYet),
+                outcome => outcome,
+            },
             n => Ok(n),
         }
     }
@@ -421,7 +452,7 @@ impl<D: DriverIo> State<D> {
             let edge = self.edge(ring, Window::oldest);
             *known_end = edge.end;
             if offset >= edge.end {
-                return out_of_bytes(edge.stage, offset);
+                return self.out_of_bytes(edge.stage, offset);
             }
         }
         window.read(offset, buf, *known_end).ok_or_else(|| self.evicted())
@@ -440,12 +471,9 @@ impl<D: DriverIo> State<D> {
             (None, Some(window)) => window.end.saturating_sub(offset),
             (None, None) => 0,
         };
-        let there = match stage {
-            Stage::Committed(final_len) => there.min(final_len.saturating_sub(offset)),
-            _ => there,
-        };
+        let there = self.end_at(stage).map_or(there, |end| there.min(end.saturating_sub(offset)));
         if there == 0 {
-            return out_of_bytes(stage, offset);
+            return self.out_of_bytes(stage, offset);
         }
         let wanted = usize::try_from(there).unwrap_or(usize::MAX).min(buf.len());
         let mut effective_len = self.driver.storage_len();
@@ -602,6 +630,30 @@ impl<D: DriverIo> State<D> {
         }
     }
 
+    /// Blocks until the resource is committed, and says how long it is; or until it never will be.
+    pub(crate) fn wait_end(&self, patience: &Patience<'_>) -> StorageResult<u64> {
+        let waited = self.waits.wait(patience, || match self.life.stage() {
+            // No write ends this wait; a verdict wakes all.
+            Stage::Active => Look::Missing(u64::MAX - 1),
+            Stage::Committed(final_len) => Look::Done(Ok(final_len)),
+            stage => Look::Done(Err(self.life.error(stage))),
+        });
+        match waited {
+            Waited::Done(end) => end,
+            Waited::Interrupted => Err(StorageError::Interrupted),
+            Waited::TimedOut => Err(StorageError::TimedOut),
+        }
+    }
+
+    /// A write that ends at `end` stays within the length that was given.
+    #[inline]
+    pub(crate) fn check_end(&self, end: u64) -> StorageResult<()> {
+        match self.expected_len {
+            Some(len) if end > len => Err(StorageError::BeyondLength { end, len }),
+            _ => Ok(()),
+        }
+    }
+
     fn look(&self, range: &Range<u64>) -> Look<StorageResult<WaitOutcome>> {
         match self.ring() {
             Some(ring) => {
@@ -621,11 +673,11 @@ impl<D: DriverIo> State<D> {
 
     /// The part of `range` that there can be, or the outcome.
     fn clip(&self, range: &Range<u64>, stage: Stage) -> Result<Range<u64>, WaitOutcome> {
-        match stage {
+        match self.end_at(stage) {
             _ if range.is_empty() => Err(WaitOutcome::Ready),
-            Stage::Committed(final_len) if range.start >= final_len => Err(WaitOutcome::Eof),
-            Stage::Committed(final_len) => Ok(range.start..range.end.min(final_len)),
-            _ => Ok(range.clone()),
+            Some(end) if range.start >= end => Err(WaitOutcome::Eof),
+            Some(end) => Ok(range.start..range.end.min(end)),
+            None => Ok(range.clone()),
         }
     }
 
@@ -828,15 +880,4 @@ fn check_len(final_len: u64) -> StorageResult<()> {
         return Err(StorageError::OffsetOverflow { offset: final_len, len: 0 });
     }
     Ok(())
-}
-
-/// What a reader gets that is past the last byte.
-#[inline]
-fn out_of_bytes(stage: Stage, offset: u64) -> Result<usize, ReadError> {
-    match stage {
-        Stage::Committed(final_len) if offset >= final_len => Ok(0),
-        // Committed, below the end and not there: it was evicted, and the caller has said so. Only a driver that broke its
-        // word comes here with that.
-        stage => Err(stage.why_no_more()),
-    }
 }

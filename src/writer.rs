@@ -363,13 +363,17 @@ impl Pen {
             0
         } else {
             let window = ring.window();
-            self.gates.room(window, wanted).min(crate::MAX_OFFSET.saturating_sub(window.written_to()))
+            let most = state.expected_len.unwrap_or(crate::MAX_OFFSET);
+            self.gates.room(window, wanted).min(most.saturating_sub(window.written_to()))
         };
         self.granted >= wanted
     }
 
     fn put<D: DriverIo>(&mut self, state: &State<D>, offset: u64, data: &[u8], wait: Wait<'_>) -> StorageResult<Put> {
         state.life.check_active()?;
+        if !data.is_empty() {
+            state.check_end(offset.saturating_add(data.len() as u64))?;
+        }
         self.granted = 0;
         match (state.ring(), state.linear()) {
             (Some(ring), _) => self.put_ring(state, ring, offset, data, wait),
