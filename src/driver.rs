@@ -40,7 +40,8 @@ pub trait DriverIo: Any + Send + Sync {
     /// The file behind the store, if there is one.
     fn path(&self) -> Option<&Path>;
 
-    /// Opens the committed store for writing again.
+    /// Opens the committed store for writing again. Without a window, the resource may then write bytes anew that are there:
+    /// once each, while others read them.
     ///
     /// # Errors
     /// If it cannot be. The resource then stays as it was.

@@ -320,8 +320,8 @@ impl<D: DriverIo> Resource<D> {
 
     /// Makes a committed, failed or cancelled resource active again, as a new generation: [`writer`](Self::writer) goes
     /// on where the old one ended. Readers of the old generation keep it, unchanged, until they
-    /// [`refresh`](Reader::refresh); over a driver of your own, but for what a shorter commit drops, since that is one
-    /// store for all generations.
+    /// [`refresh`](Reader::refresh). A driver of your own is one store for all generations: what is written anew there,
+    /// or dropped by a shorter commit, is so for readers of the old generation too.
     ///
     /// # Errors
     /// [`StorageError::Active`] if it is; [`StorageError::WriterTaken`] until the old writer is dropped;

@@ -5,7 +5,7 @@ use crate::{
     coverage::Coverage,
     driver::{self, DriverState, Kind, Linear, RingDriver},
     lifecycle::{Life, Stage},
-    store::{Store, Strays},
+    store::{Store, Strays, resumed},
     sync::{AtomicU64, CachePadded, Ordering::*, fence},
     wait::{Look, Patience, WaitTable, Waited, WakeAll},
     window::Window,
@@ -44,8 +44,8 @@ pub(crate) struct State<D: DriverIo> {
 enum Kept {
     /// Of one of ours, with the bytes themselves.
     Ours(Arc<Store>),
-    /// Of somebody else's.
-    Theirs(Box<Coverage>),
+    /// Of somebody else's. A `rewrite` follows a committed generation: what it inherits can be written once more.
+    Theirs { coverage: Box<Coverage>, rewrite: bool },
 }
 
 impl Kept {
@@ -53,15 +53,26 @@ impl Kept {
     fn coverage(&self) -> &Coverage {
         match self {
             Self::Ours(store) => store.coverage(),
-            Self::Theirs(coverage) => coverage,
+            Self::Theirs { coverage, .. } => coverage,
         }
     }
 
-    /// What the next generation of `driver` starts with.
-    fn next_generation<D: DriverIo>(&self, driver: &D) -> Self {
-        match (self, driver::kind(driver)) {
-            (Self::Ours(_), Kind::Linear(linear)) => Self::Ours(linear.store().0),
-            _ => Self::Theirs(Coverage::found(&self.coverage().available()).into()),
+    /// What a driver of somebody else's has from before, and writes no more.
+    fn found(available: &RangeSet<u64>) -> Self {
+        Self::Theirs { coverage: Coverage::found(available).into(), rewrite: false }
+    }
+
+    /// What the next generation of `driver` starts with, after this one has ended at `stage`.
+    fn next_generation<D: DriverIo>(&self, driver: &D, stage: Stage) -> Self {
+        if let (Self::Ours(_), Kind::Linear(linear)) = (self, driver::kind(driver)) {
+            return Self::Ours(linear.store().0);
+        }
+        match (self, stage) {
+            (_, Stage::Committed(len)) => Self::Theirs { coverage: Coverage::inheriting(len).into(), rewrite: true },
+            (Self::Theirs { coverage, rewrite: true }, _) => {
+                Self::Theirs { coverage: resumed(coverage).into(), rewrite: true }
+            }
+            _ => Self::found(&self.coverage().available()),
         }
     }
 }
@@ -102,7 +113,7 @@ impl<D: DriverIo> State<D> {
                 found.final_len = committed.or(found.final_len);
                 Some(Kept::Ours(store))
             }
-            _ => Some(Kept::Theirs(Coverage::found(&found.available).into())),
+            _ => Some(Kept::found(&found.available)),
         };
         let coverage = kept.as_ref().map(Kept::coverage);
         let mut life = Life::active();
@@ -156,9 +167,10 @@ impl<D: DriverIo> State<D> {
         // Relaxed: whoever sees bytes of the next generation sees this before, by the Release of their end; its writer
         // takes the seat after us.
         self.next_from.store(self.live_edge(), Relaxed);
-        let kept = self.kept.as_ref().map(|kept| kept.next_generation(&*self.driver));
+        let stage = self.life.stage();
+        let kept = self.kept.as_ref().map(|kept| kept.next_generation(&*self.driver, stage));
         // What was committed has shown how long it was; what will become of it now, nobody knows.
-        let expected_len = self.expected_len.filter(|_| !matches!(self.life.stage(), Stage::Committed(_)));
+        let expected_len = self.expected_len.filter(|_| !matches!(stage, Stage::Committed(_)));
         Self::over(self.driver.clone(), Life::active(), self.room.clone(), kept, expected_len, self.observer.clone())
     }
 
@@ -167,7 +179,7 @@ impl<D: DriverIo> State<D> {
         let Stage::Committed(len) = self.life.stage() else { return None };
         let Some(kept @ Kept::Ours(store)) = &self.kept else { return None };
         store.is_rewrite().then(|| {
-            let kept = Some(kept.next_generation(&*self.driver));
+            let kept = Some(kept.next_generation(&*self.driver, Stage::Committed(len)));
             let (life, room) = (Life::committed(len), self.room.clone());
             Self::over(self.driver.clone(), life, room, kept, None, self.observer.clone())
         })
@@ -548,7 +560,7 @@ impl<D: DriverIo> State<D> {
     /// Whether coverage has `range`, or the driver of somebody else says so.
     #[inline]
     fn covers(&self, coverage: &Coverage, range: &Range<u64>) -> bool {
-        let theirs = matches!(self.kept, Some(Kept::Theirs(_)));
+        let theirs = matches!(self.kept, Some(Kept::Theirs { .. }));
         theirs && self.driver.try_fast_check(range) || coverage.covers(range)
     }
 
@@ -797,11 +809,16 @@ impl<D: DriverIo> State<D> {
     /// Writes through a driver that is not ours, and publishes.
     pub(crate) fn write_foreign(&self, offset: u64, data: &[u8]) -> StorageResult<()> {
         let end = offset.saturating_add(data.len() as u64);
-        match self.coverage() {
-            // What is there stays as it is: a reader may be copying it.
-            Some(coverage) => {
+        match &self.kept {
+            // What was written in this generation stays as it is. What it inherited from a committed one is written anew,
+            // in place: the driver has one store for all generations.
+            Some(kept) => {
+                let (coverage, rewrite) = (kept.coverage(), matches!(kept, Kept::Theirs { rewrite: true, .. }));
                 let mut rest = offset..end;
-                while let Some(gap) = coverage.first_missing(&rest) {
+                let next = |rest: &Range<u64>| {
+                    if rewrite { coverage.next_unwritten(rest) } else { coverage.first_missing(rest) }
+                };
+                while let Some(gap) = next(&rest) {
                     let data = &data[(gap.start - offset) as usize..(gap.end - offset) as usize];
                     // Fetchers come from several threads, and the driver is promised one at a time.
                     let alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -813,7 +830,9 @@ impl<D: DriverIo> State<D> {
                     drop(alone);
                     self.check_written(written)?;
                     rest.start = gap.end;
-                    self.publish_foreign(gap.clone(), &[gap], None);
+                    // What was inherited was there before.
+                    let new = if rewrite { gap.start.max(coverage.inherited())..gap.end } else { gap.clone() };
+                    self.publish_foreign(gap, &[new], None);
                 }
             }
             None => {

@@ -164,7 +164,7 @@ impl<D: DriverIo> Writer<D> {
     /// Writes all of `data` at `offset`. Bytes that are there already stay as they are: a reconnect that sends some
     /// again is trimmed. Blocks while a gate leaves no room.
     ///
-    /// In a generation that follows a committed one, each byte of that can be written once more. With
+    /// Over a store that keeps everything, a generation that follows a committed one can write each byte of that once more. With
     /// [`OpenMode::ReadWrite`](crate::OpenMode::ReadWrite) a write to the committed store begins such a generation.
     ///
     /// Over a ring, a write above the live edge is a discontinuity: once all gates have read what there is, the window
