@@ -223,6 +223,9 @@ impl<D: DriverIo> State<D> {
     pub(crate) fn cancel(&self) {
         if self.life.cancel() {
             self.wake_all();
+            if let Some(observer) = &self.observer {
+                observer.on_cancel();
+            }
         }
     }
 
@@ -246,8 +249,8 @@ impl<D: DriverIo> State<D> {
             coverage.truncate(end);
         }
         self.wake_all();
-        if let (Some(observer), Some(final_len)) = (&self.observer, final_len) {
-            observer.on_commit(final_len);
+        if let Some(observer) = &self.observer {
+            observer.on_commit(end);
         }
         Ok(())
     }

@@ -371,8 +371,10 @@ impl Pen {
 
     fn put<D: DriverIo>(&mut self, state: &State<D>, offset: u64, data: &[u8], wait: Wait<'_>) -> StorageResult<Put> {
         state.life.check_active()?;
-        if !data.is_empty() {
-            state.check_end(offset.saturating_add(data.len() as u64))?;
+        // One that has no end is refused further down.
+        if let Some(end) = offset.checked_add(data.len() as u64).filter(|&end| offset < end && end <= crate::MAX_OFFSET)
+        {
+            state.check_end(end)?;
         }
         self.granted = 0;
         match (state.ring(), state.linear()) {

@@ -134,7 +134,7 @@ fn a_write_beyond_a_given_length_is_refused<K: Kind>() {
     assert_is!(writer.append(b"01234"), Err(StorageError::BeyondLength { end: 5, len: 4 }));
     writer.append(b"01").unwrap();
     assert_is!(writer.try_append(b"234"), Err(StorageError::BeyondLength { end: 5, len: 4 }));
-    assert_is!(writer.write_at(u64::MAX, b"x"), Err(StorageError::BeyondLength { .. }));
+    assert_is!(writer.write_at(u64::MAX, b"x"), Err(StorageError::OffsetOverflow { .. }));
     writer.append(b"23").unwrap();
     assert_is!(writer.append(b"4"), Err(StorageError::BeyondLength { end: 5, len: 4 }));
     writer.append(b"").unwrap();
