@@ -22,7 +22,7 @@ use roundelay::CancelToken;
 use roundelay::pcm::{Epoch, PcmReader, Tap};
 use thiserror::Error;
 
-use crate::decode::{DecodeError, DecodeOptions, Decoding, Format, Target, WhenLapped};
+use crate::decode::{DecodeError, DecodeOptions, Decoding, Format, LeftOut, Target, WhenLapped};
 use crate::keys::{self, Key, Keyboard};
 use crate::media::{Media, MediaError, Told, WindowSize};
 use crate::output::{
@@ -193,6 +193,8 @@ enum Event {
     Opened(PcmReader<f32>, Format),
     /// Nothing more comes.
     Received(Result<(), MediaError>),
+    /// Something is not heard.
+    LeftOut(LeftOut),
     /// Nothing more is decoded.
     Decoded(Result<(), DecodeError>),
     /// The output's device has gone, or is back.
@@ -454,11 +456,12 @@ impl Chain {
             ahead: options.marks.start.max(Marks::MOST_START) + AHEAD,
             live_lead,
         };
-        let opened = sender.clone();
+        let (opened, left_out) = (sender.clone(), sender.clone());
         let told = Told {
             // Here as in `tell`: an error says that nobody listens any more.
             opened: Box::new(move |reader, format| drop(opened.send(Event::Opened(reader, format)))),
             received: Box::new(tell(sender, Event::Received)),
+            left_out: Box::new(move |what| drop(left_out.send(Event::LeftOut(what)))),
             decoded: Box::new(tell(sender, Event::Decoded)),
         };
         let (media, decoding) =
@@ -509,6 +512,7 @@ impl Chain {
                     redraw_at = Instant::now();
                 }
                 Ok(Event::Found(_)) => {}
+                Ok(Event::LeftOut(what)) => display.announce(&what.to_string()),
                 Ok(Event::Received(result)) => media_error = result.err(),
                 Ok(Event::Decoded(result)) => {
                     decode_error = result.err();
@@ -745,6 +749,7 @@ impl Chain {
             reconnects: self.media.reconnects(),
             laps: self.decoding.laps(),
             broken: self.decoding.broken(),
+            skipped: self.decoding.skipped(),
             drift_ppm: self.decoding.drift_ppm(),
             codec: self.codec(),
             rebuffers: self.transport.rebuffers(),

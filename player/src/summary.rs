@@ -23,6 +23,8 @@ pub struct Summary {
     pub seeks: u64,
     /// Packets that could not be decoded, and stretches without any.
     pub broken: u64,
+    /// What was passed over: entries of a list, and parts of a stream that are not supported, damaged or missing.
+    pub skipped: u64,
     /// How much faster than it says the stream was played at the end, in millionths, to keep up with the station's clock.
     pub drift_ppm: i64,
     /// What was decoded.
@@ -104,6 +106,7 @@ impl Summary {
             first_sound_seconds: self.first_sound_seconds.or(next.first_sound_seconds),
             seeks: self.seeks + next.seeks,
             broken: self.broken + next.broken,
+            skipped: self.skipped + next.skipped,
             reconnects: self.reconnects + next.reconnects,
             laps: self.laps + next.laps,
             bytes_in: self.bytes_in + next.bytes_in,
@@ -190,6 +193,7 @@ mod tests {
             first_sound_seconds: Some(0.25),
             seeks: 0,
             broken: 0,
+            skipped: 2,
             drift_ppm: -12,
             codec: Some("FLAC, 48 kHz, stereo".into()),
             reconnects: 0,
@@ -211,7 +215,7 @@ mod tests {
         assert!(!json.contains('\n'));
         assert_eq!(
             json,
-            r#"{"seconds_played":20.0,"underruns":1,"frames_missing":12,"rebuffers":0,"rebuffer_frames":0,"first_sound_seconds":0.25,"seeks":0,"broken":0,"drift_ppm":-12,"codec":"FLAC, 48 kHz, stereo","reconnects":0,"laps":0,"bytes_in":2097152,"window_capacity":1048576,"window_bytes":524288,"output":"null","scheduling":"SCHED_FIFO 65","callbacks":3750,"callback_ns":{"p50":420,"p99":1900,"p999":12345,"max":99999}}"#
+            r#"{"seconds_played":20.0,"underruns":1,"frames_missing":12,"rebuffers":0,"rebuffer_frames":0,"first_sound_seconds":0.25,"seeks":0,"broken":0,"skipped":2,"drift_ppm":-12,"codec":"FLAC, 48 kHz, stereo","reconnects":0,"laps":0,"bytes_in":2097152,"window_capacity":1048576,"window_bytes":524288,"output":"null","scheduling":"SCHED_FIFO 65","callbacks":3750,"callback_ns":{"p50":420,"p99":1900,"p999":12345,"max":99999}}"#
         );
     }
 
