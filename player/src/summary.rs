@@ -93,7 +93,7 @@ impl Summary {
     #[must_use]
     pub fn and(self, next: Self) -> Self {
         if self.callbacks == 0 {
-            return next;
+            return Self { broken: self.broken + next.broken, skipped: self.skipped + next.skipped, ..next };
         }
         let longer = if self.callback_ns.max > next.callback_ns.max { self.callback_ns } else { next.callback_ns };
         Self {
@@ -110,6 +110,7 @@ impl Summary {
             reconnects: self.reconnects + next.reconnects,
             laps: self.laps + next.laps,
             bytes_in: self.bytes_in + next.bytes_in,
+            codec: next.codec.or(self.codec),
             callbacks: self.callbacks + next.callbacks,
             callback_ns: longer,
             ..next
@@ -141,6 +142,9 @@ impl fmt::Display for Summary {
             let first =
                 self.first_sound_seconds.map_or_else(String::new, |first| format!(", first heard after {first:.2} s"));
             writeln!(f, "{codec}{first}, {} broken, clock {:+} ppm", count(self.broken, "packet"), self.drift_ppm)?;
+        }
+        if self.skipped > 0 {
+            writeln!(f, "{} passed over", count(self.skipped, "part"))?;
         }
         if let Some(DeviceFigures { rate_hz, period_frames, xruns, stops }) = self.device {
             let (xruns, stops) = (count(xruns, "xrun"), count(stops, "stop"));
@@ -226,6 +230,7 @@ mod tests {
             "played 20.0 s to null: 1 underrun, 12 frames missing, 0 pauses, 0 reconnects, 0 laps\n\
              received 2048 KiB; the window held 512 of 1024 KiB\n\
              FLAC, 48 kHz, stereo, first heard after 0.25 s, 0 packets broken, clock -12 ppm\n\
+             2 parts passed over\n\
              callback: 3750 calls, 0.4 µs p50, 1.9 µs p99, 12 µs p99.9, 100 µs at worst\n\
              scheduling: SCHED_FIFO 65"
         );

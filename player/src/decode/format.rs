@@ -273,7 +273,14 @@ fn decoder_for(tracks: &[Track]) -> Result<Opened, OpenError> {
     if codecs.get_audio_decoder(parameters.codec).is_none() {
         return Err(OpenError::Codec(name));
     }
-    let decoder = codecs.make_audio_decoder(&parameters, &AudioDecoderOptions::default())?;
+    let decoder = codecs.make_audio_decoder(&parameters, &AudioDecoderOptions::default());
+    let decoder = decoder.map_err(|error| match error {
+        // The codec is known, and this kind of it is not.
+        SymphoniaError::Unsupported(_) if parameters.codec == CODEC_ID_AAC => {
+            OpenError::Codec("AAC other than LC in mono or stereo")
+        }
+        error => error.into(),
+    })?;
     Ok((decoder, track.id, track.time_base, name))
 }
 

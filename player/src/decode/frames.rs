@@ -37,6 +37,9 @@ const TAG_HEADER_BYTES: usize = 32;
 const ID3V2_HEADER_BYTES: u64 = 10;
 const ID3V1_BYTES: u64 = 128;
 
+/// No header is longer, and no name that a stream begins with.
+const HEADER_BYTES: usize = flac::HEADER_BYTES;
+
 /// FLAC is searched for the end of a frame in pieces of this size.
 const SEARCH_BYTES: usize = 1 << 10;
 
@@ -276,13 +279,13 @@ impl<'a> Frames<'a> {
     /// Finds the next frame and leaves it at the front.
     fn find(&mut self) -> Result<Option<Found>, SymphoniaError> {
         loop {
-            if !self.ahead.want(self.syntax.header_bytes())? && self.ahead.bytes().is_empty() {
+            if !self.ahead.want(HEADER_BYTES)? && self.ahead.bytes().is_empty() {
                 return Ok(None);
             }
             if self.pass_tag()? {
                 continue;
             }
-            if self.in_step && self.another_stream_begins()? {
+            if is_marker(self.ahead.bytes()) {
                 self.gives_way = true;
                 return Ok(None);
             }
@@ -292,10 +295,15 @@ impl<'a> Frames<'a> {
                 self.in_step = true;
                 return Ok(Some(found));
             }
+            if self.others_begin()? {
+                self.gives_way = true;
+                return Ok(None);
+            }
             self.in_step = false;
             let rest = &self.ahead.bytes()[1..];
-            // Frames begin with such a byte, and tags with those.
-            let next = rest.iter().position(|byte| matches!(byte, 0xff | b'I' | b'A' | b'T')).unwrap_or(rest.len());
+            // Frames begin with such a byte, and tags and heads with those.
+            let is_first = |byte: &u8| matches!(byte, 0xff | b'I' | b'A' | b'T' | b'f' | b'O' | b'R');
+            let next = rest.iter().position(is_first).unwrap_or(rest.len());
             self.ahead.take(1 + next);
             self.skipped += 1 + next as u64;
         }
@@ -515,10 +523,21 @@ impl<'a> Frames<'a> {
         Ok(true)
     }
 
-    /// Whether the next bytes begin a stream of another kind, or one of the same kind with a head of its own.
-    fn another_stream_begins(&mut self) -> Result<bool, SymphoniaError> {
-        self.ahead.want(12)?;
-        Ok(is_marker(self.ahead.bytes()))
+    /// Whether frames that are written in another way begin with the next byte.
+    fn others_begin(&mut self) -> Result<bool, SymphoniaError> {
+        let others = [Syntax::Mpeg, Syntax::Adts, Syntax::Flac].into_iter().filter(|&other| other != self.syntax);
+        for syntax in others {
+            let Some(first) = syntax.header(self.ahead.bytes()) else { continue };
+            let most = match syntax {
+                Syntax::Flac => StreamInfo::of(&first).map_or(0, |info| info.most_bytes(&first)) + HEADER_BYTES,
+                _ => 3 * first.len + HEADER_BYTES,
+            };
+            let ended = !self.ahead.want(most)?;
+            if begins(self.ahead.bytes(), syntax, ended) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 
@@ -547,35 +566,36 @@ fn is_tag(bytes: &[u8]) -> bool {
 }
 
 /// Whether a stream begins there that has a head.
-pub(super) fn is_marker(bytes: &[u8]) -> bool {
+fn is_marker(bytes: &[u8]) -> bool {
     let is_riff = bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WAVE");
-    is_riff || bytes.starts_with(b"fLaC") || bytes.starts_with(b"OggS\0")
+    is_riff || bytes.starts_with(b"fLaC") || bytes.starts_with(b"OggS\0\x02")
 }
 
 /// Where the first frames begin in `bytes`, and how they are written; `ended` if nothing follows these bytes.
 pub(super) fn search(bytes: &[u8], ended: bool) -> Option<(usize, Syntax)> {
-    let begins = |at: usize, syntax: Syntax| -> bool {
-        let Some(first) = syntax.header(&bytes[at..]) else { return false };
-        if syntax == Syntax::Flac {
-            return is_flac_frame(&bytes[at..], &first, ended);
-        }
-        let mut next = at + first.len;
-        for _ in 0..2 {
-            if next >= bytes.len() {
-                // A file may be short, if nothing else is before it.
-                return ended && (next == bytes.len() || at == 0);
-            }
-            match syntax.header(&bytes[next..]) {
-                Some(header) if header.kind == first.kind => next += header.len,
-                None if is_tag(&bytes[next..]) || is_marker(&bytes[next..]) => return true,
-                _ => return false,
-            }
-        }
-        true
-    };
     let syncs = (0..bytes.len()).filter(|&at| bytes[at] == 0xff);
     let mut found = syncs.flat_map(|at| [Syntax::Mpeg, Syntax::Flac, Syntax::Adts].map(|syntax| (at, syntax)));
-    found.find(|&(at, syntax)| begins(at, syntax))
+    found.find(|&(at, syntax)| begins(&bytes[at..], syntax, ended))
+}
+
+/// Whether three frames that are written in this way follow one another, or as many as there are up to the end.
+fn begins(bytes: &[u8], syntax: Syntax, ended: bool) -> bool {
+    let Some(first) = syntax.header(bytes) else { return false };
+    if syntax == Syntax::Flac {
+        return is_flac_frame(bytes, &first, ended);
+    }
+    let mut next = first.len;
+    for others in 0..2 {
+        if next >= bytes.len() {
+            return ended && (others > 0 || next == bytes.len());
+        }
+        match syntax.header(&bytes[next..]) {
+            Some(header) if header.kind == first.kind => next += header.len,
+            None if is_tag(&bytes[next..]) || is_marker(&bytes[next..]) => return true,
+            _ => return false,
+        }
+    }
+    true
 }
 
 fn is_flac_frame(bytes: &[u8], header: &Header, ended: bool) -> bool {

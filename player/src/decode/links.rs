@@ -1,6 +1,8 @@
 //! The links of a chain in Ogg: streams that follow one another, each with header pages of its own, and possibly each
 //! with another codec.
 
+use super::format::Container;
+use super::recognise::{Recognised, recognise};
 use super::stream::Stop;
 
 /// The header of a page before its table of segments, by RFC 3533.
@@ -67,9 +69,15 @@ impl Links {
             // Out of step: the next page begins somewhere behind.
             None => {
                 let bytes = source.look(at, SEARCH_BYTES)?;
+                let ended = bytes.len() < SEARCH_BYTES;
+                match recognise(&bytes, ended) {
+                    Recognised::Stream(Container::Ogg, _) => {}
+                    Recognised::Stream(_, 0) | Recognised::Tag(_) => return Err(Stop::Boundary(at)),
+                    _ => {}
+                }
                 match bytes.windows(5).skip(1).position(|window| window == b"OggS\0") {
                     Some(behind) => at + 1 + behind as u64,
-                    None if bytes.len() < SEARCH_BYTES => u64::MAX,
+                    None if ended => u64::MAX,
                     None => at + (SEARCH_BYTES - 4) as u64,
                 }
             }

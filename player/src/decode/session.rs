@@ -98,6 +98,8 @@ struct Session {
     /// Packets in a row that could not be decoded.
     failed: u32,
     has_index: bool,
+    /// Its packets are of a kind that is not supported, until others come.
+    is_mute: bool,
 }
 
 /// Which moment it is.
@@ -279,7 +281,7 @@ impl<D: DriverIo> Decoder<D> {
         if let Some(title) = demuxer.title() {
             self.timeline.titled(opening.head.unwrap_or(opening.start), title);
         }
-        Session { opening, place, progress, clock, failed: 0, has_index }
+        Session { opening, place, progress, clock, failed: 0, has_index, is_mute: false }
     }
 
     /// Takes a packet, decodes it, and hands its samples on.
@@ -300,7 +302,10 @@ impl<D: DriverIo> Decoder<D> {
                     false => Step::Next,
                 });
             }
-            Err(SymphoniaError::ResetRequired) => return self.reset(demuxer, session),
+            Err(SymphoniaError::ResetRequired) => {
+                self.reset(demuxer, session);
+                return Ok(Step::Next);
+            }
             Ok(None) if demuxer.gives_way() => {
                 return Ok(Step::Ended(Some(Stop::Boundary(progress.read_to() - demuxer.unread()))));
             }
@@ -311,6 +316,10 @@ impl<D: DriverIo> Decoder<D> {
         progress.is_alive();
         // The frames of what is put in front are not in the stream.
         let read_to = progress.read_to().saturating_sub(demuxer.unread()).max(session.opening.start);
+        if session.is_mute {
+            self.barren_from = read_to;
+            return Ok(Step::Next);
+        }
         let codec_name = demuxer.codec_name;
         let Ok((format, samples)) = demuxer.decode(&packet) else {
             // A packet that cannot be decoded is a moment of noise on the line, and no reason to stop.
@@ -370,22 +379,15 @@ impl<D: DriverIo> Decoder<D> {
     }
 
     /// Packets of another kind follow.
-    fn reset(&mut self, demuxer: &mut Demuxer<'_>, session: &mut Session) -> Result<Step, DecodeError> {
+    fn reset(&mut self, demuxer: &mut Demuxer<'_>, session: &mut Session) {
+        session.is_mute = false;
         if let Err(reason) = demuxer.reset() {
-            let reason = self.unsupported(reason, session.opening.start);
-            // What comes next is looked at as if it stood alone.
-            return if self.options.live { Err(reason) } else { Ok(self.give_up(reason)) };
+            session.is_mute = true;
+            self.leave_out(match reason {
+                OpenError::Codec(codec) => LeftOut::Codec { codec },
+                OpenError::Symphonia(_) => LeftOut::Damaged,
+            });
         }
-        Ok(Step::Next)
-    }
-
-    fn give_up(&mut self, reason: DecodeError) -> Step {
-        self.leave_out(match &reason {
-            DecodeError::Codec { codec } => LeftOut::Codec { codec },
-            _ => LeftOut::Damaged,
-        });
-        self.reason.get_or_insert(reason);
-        Step::Ended(Some(Stop::Silent))
     }
 
     /// Something is not heard: it is counted, and told.
@@ -483,7 +485,8 @@ impl<D: DriverIo> Decoder<D> {
         // It reports its end, and no errors.
         let _ = io::copy(&mut source, &mut io::sink());
         let stop = progress.stop().unwrap_or(Stop::Complete);
-        if !matches!(stop, Stop::Interrupted | Stop::Cancelled) {
+        let is_all = matches!(stop, Stop::Complete) && !self.sink.has_played();
+        if !is_all && !matches!(stop, Stop::Interrupted | Stop::Cancelled) {
             self.leave_out(what);
         }
         let here = Place { offset: progress.read_to(), from: None, choices: 0, ..place };
