@@ -7,19 +7,18 @@ use symphonia::core::codecs::audio::well_known::{
 };
 use symphonia::core::codecs::audio::{AudioCodecId, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error as SymphoniaError;
-use symphonia::core::formats::probe::Hint;
-use symphonia::core::formats::well_known::{
-    FORMAT_ID_ADTS, FORMAT_ID_FLAC, FORMAT_ID_ISOMP4, FORMAT_ID_MP1, FORMAT_ID_MP2, FORMAT_ID_MP3, FORMAT_ID_OGG,
-    FORMAT_ID_WAVE,
-};
-use symphonia::core::formats::{FormatId, FormatOptions, FormatReader, SeekMode, SeekTo, Track, TrackType};
+use symphonia::core::formats::{FormatOptions, FormatReader, SeekMode, SeekTo, Track, TrackFlags};
 use symphonia::core::io::{MediaSource, MediaSourceStream};
-use symphonia::core::meta::{MetadataOptions, StandardTag};
+use symphonia::core::meta::{Metadata, StandardTag};
 use symphonia::core::packet::Packet as SymphoniaPacket;
 use symphonia::core::units::{Time, TimeBase};
-use symphonia::default::formats::{AdtsReader, FlacReader, IsoMp4Reader, MpaReader, OggReader, WavReader};
+use symphonia::default::formats::{IsoMp4Reader, OggReader, WavReader};
+
+use std::sync::Arc;
 
 use super::Format;
+use super::frames::{Frames, Info, Syntax};
+use super::stream::Progress;
 use crate::text::printable;
 
 /// What the packets are in.
@@ -39,16 +38,21 @@ pub(super) enum Container {
 }
 
 impl Container {
-    fn of(format: FormatId) -> Self {
-        match format {
-            FORMAT_ID_MP1 | FORMAT_ID_MP2 | FORMAT_ID_MP3 => Self::Mpeg,
-            FORMAT_ID_ADTS => Self::Adts,
-            FORMAT_ID_FLAC => Self::Flac,
-            FORMAT_ID_OGG => Self::Ogg,
-            FORMAT_ID_WAVE => Self::Wav,
-            FORMAT_ID_ISOMP4 => Self::Mp4,
-            _ => Self::Unknown,
-        }
+    /// The containers that have an index, by the first bytes of a file.
+    pub(super) fn with_index(first: &[u8]) -> Option<Self> {
+        /// An ISO file begins with the length of a box of this name; a stream of it, with the second.
+        const ISO_BOXES: [&[u8]; 2] = [b"ftyp", b"styp"];
+        ISO_BOXES.contains(&first.get(4..8)?).then_some(Self::Mp4)
+    }
+
+    /// Whether tags may stand before it, and between its packets, for whoever reads it.
+    pub(super) fn has_tags(self) -> bool {
+        matches!(self, Self::Mpeg | Self::Adts | Self::Flac)
+    }
+
+    /// Whether a moment of a file is found by the container, which is always opened at its beginning.
+    pub(super) fn has_index(self) -> bool {
+        self == Self::Mp4
     }
 
     /// Whether packets say when they are to be heard, wherever the reading began.
@@ -75,21 +79,45 @@ impl From<SymphoniaError> for OpenError {
 /// A packet, and when it is to be heard, in seconds of the stream's own time.
 pub(super) struct Packet {
     packet: SymphoniaPacket,
-    /// What stands before its data, and is not part of them.
-    header_bytes: u64,
     pub(super) seconds: Option<f64>,
+    /// So many bytes before it could not be made anything of.
+    pub(super) skipped: u64,
 }
 
-impl Packet {
-    /// How many bytes of the stream it takes.
-    pub(super) fn len(&self) -> u64 {
-        self.header_bytes + self.packet.data.len() as u64
+/// What takes a stream apart.
+enum Packets<'a> {
+    Symphonia(Box<dyn FormatReader + 'a>),
+    /// What Symphonia's readers for such streams end too soon, or decode as what it was before.
+    Frames(Box<Frames<'a>>),
+}
+
+impl Packets<'_> {
+    fn tracks(&self) -> &[Track] {
+        match self {
+            Self::Symphonia(format) => format.tracks(),
+            Self::Frames(frames) => std::slice::from_ref(frames.track()),
+        }
+    }
+
+    fn metadata(&mut self) -> Metadata<'_> {
+        match self {
+            Self::Symphonia(format) => format.metadata(),
+            Self::Frames(frames) => frames.metadata().metadata(),
+        }
+    }
+
+    /// The next packet, and how many bytes before it were passed over.
+    fn next(&mut self) -> Result<Option<(SymphoniaPacket, u64)>, SymphoniaError> {
+        Ok(match self {
+            Self::Symphonia(format) => format.next_packet()?.map(|packet| (packet, 0)),
+            Self::Frames(frames) => frames.next()?.map(|framed| (framed.packet, framed.skipped)),
+        })
     }
 }
 
 /// A stream, taken apart into packets and those decoded.
 pub(super) struct Demuxer<'a> {
-    format: Box<dyn FormatReader + 'a>,
+    packets: Packets<'a>,
     decoder: Box<dyn AudioDecoder>,
     track_id: u32,
     time_base: Option<TimeBase>,
@@ -99,30 +127,33 @@ pub(super) struct Demuxer<'a> {
 }
 
 impl<'a> Demuxer<'a> {
-    /// Opens what `source` begins with: `container` if that is known, else what it is found to be.
-    pub(super) fn open(source: impl MediaSource + 'a, container: Option<Container>) -> Result<Self, OpenError> {
+    /// Opens what `source` begins with, behind tags.
+    pub(super) fn open(
+        source: impl MediaSource + 'a,
+        container: Container,
+        progress: &Arc<Progress>,
+    ) -> Result<Self, OpenError> {
         let stream = MediaSourceStream::new(Box::new(source), Default::default());
         let options = FormatOptions::default();
-        let format: Box<dyn FormatReader + 'a> = match container {
-            Some(Container::Mpeg) => Box::new(MpaReader::try_new(stream, options)?),
-            Some(Container::Adts) => Box::new(AdtsReader::try_new(stream, options)?),
-            Some(Container::Flac) => Box::new(FlacReader::try_new(stream, options)?),
-            Some(Container::Ogg) => Box::new(OggReader::try_new(stream, options)?),
-            Some(Container::Wav) => Box::new(WavReader::try_new(stream, options)?),
-            Some(Container::Mp4) => Box::new(IsoMp4Reader::try_new(stream, options)?),
-            Some(Container::Unknown) | None => {
-                // Stations say all sorts of things of what they send: the bytes know better.
-                symphonia::default::get_probe().probe(&Hint::new(), stream, options, MetadataOptions::default())?
-            }
+        let frames = |stream, syntax| {
+            Frames::open(stream, syntax, progress.clone()).map(|frames| Packets::Frames(Box::new(frames)))
         };
-        let container = Container::of(format.format_info().format);
-        let (decoder, track_id, time_base, codec_name) = decoder_for(&*format)?;
-        Ok(Self { format, decoder, track_id, time_base, container, codec_name, samples: Vec::new() })
+        let packets = match container {
+            Container::Mpeg => frames(stream, Syntax::Mpeg)?,
+            Container::Adts => frames(stream, Syntax::Adts)?,
+            Container::Flac => frames(stream, Syntax::Flac)?,
+            Container::Ogg => Packets::Symphonia(Box::new(OggReader::try_new(stream, options)?)),
+            Container::Wav => Packets::Symphonia(Box::new(WavReader::try_new(stream, options)?)),
+            Container::Mp4 => Packets::Symphonia(Box::new(IsoMp4Reader::try_new(stream, options)?)),
+            Container::Unknown => return Err(SymphoniaError::Unsupported("it is not known what it is").into()),
+        };
+        let (decoder, track_id, time_base, codec_name) = decoder_for(packets.tracks())?;
+        Ok(Self { packets, decoder, track_id, time_base, container, codec_name, samples: Vec::new() })
     }
 
     /// Another stream follows in the same container.
     pub(super) fn reset(&mut self) -> Result<(), OpenError> {
-        (self.decoder, self.track_id, self.time_base, self.codec_name) = decoder_for(&*self.format)?;
+        (self.decoder, self.track_id, self.time_base, self.codec_name) = decoder_for(self.packets.tracks())?;
         Ok(())
     }
 
@@ -130,19 +161,43 @@ impl<'a> Demuxer<'a> {
     pub(super) fn seek(&mut self, seconds: f64) {
         let Some(time) = Time::try_from_secs_f64(seconds.max(0.0)) else { return };
         // Behind the end there is nothing to be heard, and then that is so.
-        let _ = self.format.seek(SeekMode::Accurate, SeekTo::Time { time, track_id: Some(self.track_id) });
+        if let Packets::Symphonia(format) = &mut self.packets {
+            let _ = format.seek(SeekMode::Accurate, SeekTo::Time { time, track_id: Some(self.track_id) });
+        }
         self.decoder.reset();
     }
 
     pub(super) fn next_packet(&mut self) -> Result<Option<Packet>, SymphoniaError> {
         loop {
-            let Some(packet) = self.format.next_packet()? else { return Ok(None) };
+            let Some((packet, skipped)) = self.packets.next()? else { return Ok(None) };
             if packet.track_id == self.track_id {
                 let seconds = self.time_base.map(|base| base.calc_time_saturating(packet.pts).as_secs_f64());
-                // A checksum, which few have, would be two more.
-                let header_bytes = if self.container == Container::Adts { 7 } else { 0 };
-                return Ok(Some(Packet { packet, header_bytes, seconds }));
+                return Ok(Some(Packet { packet, seconds, skipped }));
             }
+        }
+    }
+
+    /// Bytes that were read and are in no packet yet, as far as that is known.
+    pub(super) fn unread(&self) -> u64 {
+        match &self.packets {
+            Packets::Symphonia(_) => 0,
+            Packets::Frames(frames) => frames.unread(),
+        }
+    }
+
+    /// Whether there are no more packets since another stream begins there.
+    pub(super) fn gives_way(&self) -> bool {
+        match &self.packets {
+            Packets::Symphonia(_) => false,
+            Packets::Frames(frames) => frames.gives_way(),
+        }
+    }
+
+    /// What counts the frames, if anything does.
+    pub(super) fn info(&self) -> Option<Info> {
+        match &self.packets {
+            Packets::Symphonia(_) => None,
+            Packets::Frames(frames) => frames.info(),
         }
     }
 
@@ -152,7 +207,7 @@ impl<'a> Demuxer<'a> {
             Ok(format) => format,
             Err(error) => {
                 // A decoder takes packets only as the first one was, and a station may go over to another rate.
-                let (mut fresh, ..) = decoder_for(&*self.format).map_err(|_| error)?;
+                let (mut fresh, ..) = decoder_for(self.packets.tracks()).map_err(|_| error)?;
                 let format = decode_with(&mut *fresh, packet, &mut self.samples)?;
                 self.decoder = fresh;
                 format
@@ -163,14 +218,14 @@ impl<'a> Demuxer<'a> {
 
     /// How long it lasts, if it says so.
     pub(super) fn duration(&self) -> Option<f64> {
-        let track = self.format.tracks().iter().find(|track| track.id == self.track_id)?;
+        let track = self.packets.tracks().iter().find(|track| track.id == self.track_id)?;
         let duration = track.duration.or_else(|| track.num_frames.map(Into::into))?;
         Some(track.time_base?.calc_duration_saturating(duration).as_secs_f64()).filter(|&seconds| seconds > 0.0)
     }
 
     /// "Artist - Title", as far as the stream says.
     pub(super) fn title(&mut self) -> Option<String> {
-        let mut metadata = self.format.metadata();
+        let mut metadata = self.packets.metadata();
         let revision = metadata.skip_to_latest()?;
         let of_track = revision.per_track.iter().flat_map(|track| &track.metadata.tags);
         let (mut artist, mut title) = (None, None);
@@ -202,20 +257,30 @@ fn decode_with(
 
 type Opened = (Box<dyn AudioDecoder>, u32, Option<TimeBase>, &'static str);
 
-fn decoder_for(format: &dyn FormatReader) -> Result<Opened, OpenError> {
+fn decoder_for(tracks: &[Track]) -> Result<Opened, OpenError> {
+    let codecs = symphonia::default::get_codecs();
+    let parameters = |track: &Track| track.codec_params.as_ref().and_then(CodecParameters::audio).cloned();
+    let can = |track: &&Track| parameters(track).is_some_and(|audio| codecs.get_audio_decoder(audio.codec).is_some());
     // A codec that is not known is better named than passed over for a picture.
-    let audio = |track: &&Track| matches!(track.codec_params, Some(CodecParameters::Audio(_)));
-    let track = format.default_track(TrackType::Audio).or_else(|| format.tracks().iter().find(audio));
-    let parameters = track.and_then(|track| track.codec_params.as_ref()).and_then(CodecParameters::audio);
+    let is_default = |track: &&Track| track.flags.contains(TrackFlags::DEFAULT);
+    let track = tracks.iter().filter(can).find(is_default).or_else(|| tracks.iter().find(can));
+    let track = track.or_else(|| tracks.iter().find(|track| parameters(track).is_some()));
+    let parameters = track.and_then(parameters);
     let (Some(track), Some(parameters)) = (track, parameters) else {
         return Err(SymphoniaError::Unsupported("there is no audio in it").into());
     };
-    let codecs = symphonia::default::get_codecs();
     let name = codec_name(parameters.codec);
     if codecs.get_audio_decoder(parameters.codec).is_none() {
         return Err(OpenError::Codec(name));
     }
-    let decoder = codecs.make_audio_decoder(parameters, &AudioDecoderOptions::default())?;
+    let decoder = codecs.make_audio_decoder(&parameters, &AudioDecoderOptions::default());
+    let decoder = decoder.map_err(|error| match error {
+        // The codec is known, and this kind of it is not.
+        SymphoniaError::Unsupported(_) if parameters.codec == CODEC_ID_AAC => {
+            OpenError::Codec("AAC other than LC in mono or stereo")
+        }
+        error => error.into(),
+    })?;
     Ok((decoder, track.id, track.time_base, name))
 }
 
