@@ -185,10 +185,6 @@ pub enum StorageError {
         len: u64,
     },
 
-    /// A commit while claims are out, whose bytes are being written. Nothing was changed: finish or drop them first.
-    #[error("cannot commit while claims are out; finish or drop them first")]
-    ClaimsOut,
-
     /// More bytes were asked for at once than the window can ever hold.
     #[error("{requested} bytes were asked for at once, and the window holds {capacity}; ask for less")]
     RangeTooLarge {

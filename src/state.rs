@@ -211,9 +211,6 @@ impl<D: DriverIo> State<D> {
     pub(crate) fn commit(&self, final_len: Option<u64>) -> StorageResult<()> {
         self.life.check_active()?;
         let end = self.commit_end(final_len)?;
-        if self.coverage().is_some_and(|coverage| !coverage.seal()) {
-            return Err(StorageError::ClaimsOut);
-        }
         if let Err(error) = self.driver.commit(final_len) {
             let reason = Arc::new(error);
             self.fail(reason.clone());
