@@ -10,6 +10,7 @@
 //! offset that was too far off is chosen again.
 
 mod format;
+mod one_way;
 mod sink;
 mod stream;
 
@@ -59,6 +60,9 @@ const MOST_PORTION: Duration = Duration::from_secs(2);
 
 /// By how much further ahead an offset is chosen that turned out too late, at least.
 const LEAST_STEP_BYTES: u64 = 4 << 10;
+
+/// Pictures longer than this at the beginning are too much for Symphonia.
+const MAX_SYMPHONIA_HEAD_BYTES: u64 = 16 << 20;
 
 /// Where nothing could be made of the bytes, so many are passed over.
 const LOST_STEP_BYTES: u64 = 4 << 10;
@@ -465,17 +469,15 @@ impl<D: DriverIo> Decoder<D> {
 
     /// What a file begins with, which nobody has looked at while it came.
     fn look_at_the_beginning(&mut self) {
-        /// An ISO file begins with the length of a box of this name.
-        const ISO_BOX: &[u8] = b"ftyp";
         let start = self.place.offset;
         let mut scanner = HeadScanner::new(start);
         let (mut piece, mut at) = ([0; 4096], start);
         let mut found = false;
-        while !found && !scanner.is_done() && !self.shared.cancel.is_cancelled() {
+        while !found && !scanner.is_behind_head() && !self.shared.cancel.is_cancelled() {
             // Whatever is wrong, whoever reads next is told.
             let Ok(length @ 1..) = self.reader.read_at(at, &mut piece) else { return };
-            if at == start && piece[..length].get(4..8) == Some(ISO_BOX) {
-                drop_in(&mut self.containers, start, Container::Mp4);
+            if let Some(container) = Container::with_index(&piece[..length]).filter(|_| at == start) {
+                drop_in(&mut self.containers, start, container);
             }
             at += length as u64;
             scanner.push(&piece[..length], |head| {
@@ -536,9 +538,11 @@ impl<D: DriverIo> Decoder<D> {
             progress: progress.clone(),
             moved: self.moved.clone(),
             // Only what has an index is sought in: a probe that looked for the end would stall.
-            seekable_len: file_len.filter(|_| opening.container == Some(Container::Mp4)),
+            seekable_len: file_len.filter(|_| opening.container.is_some_and(Container::has_index)),
         };
-        let mut demuxer = match Demuxer::open(source, opening.container) {
+        let left = self.file_len().filter(|_| !self.options.live).map(|len| len.saturating_sub(opening.start));
+        let source_len = left.map(|left| left + opening.front.len() as u64);
+        let mut demuxer = match Demuxer::open(source, opening.container, source_len) {
             Ok(demuxer) => demuxer,
             Err(reason) => return self.failed_to_open(reason, &progress, &opening, place),
         };
@@ -546,7 +550,7 @@ impl<D: DriverIo> Decoder<D> {
         if opening.container.is_none() {
             drop_in(&mut self.containers, opening.start, demuxer.container);
         }
-        let has_index = demuxer.container == Container::Mp4;
+        let has_index = demuxer.container.has_index();
         if let Some(from) = place.from.filter(|_| has_index) {
             demuxer.seek(from);
         }
@@ -660,26 +664,27 @@ impl<D: DriverIo> Decoder<D> {
         let head = self.timeline.head_at(place.offset);
         let mut container = latest(&self.containers, connection, place.offset);
         let (mut start, mut front) = (place.offset, Arc::default());
-        if container == Some(Container::Mp4) {
+        if container.is_some_and(Container::has_index) {
             // From its index, wherever that stands.
             start = connection;
         } else if place.offset == connection {
             // Whoever begins with a connection looks at what comes, whatever came before.
             container = None;
         }
-        if let Some((begins, head)) = &head {
+        if let Some((begins, head)) = head.as_ref().filter(|(begins, head)| head.covers(place.offset - begins)) {
             let behind = begins + head.len;
             // Where it was lost in what was taken for a head, its beginning leads there again.
             let at = if self.lost_at == Some(place.offset) { place.offset.max(behind) } else { place.offset };
-            if at < behind {
+            if at < behind && head.len <= MAX_SYMPHONIA_HEAD_BYTES {
                 start = *begins;
             } else {
-                front = head.bytes.clone();
+                let at = at.max(behind);
                 start = match head.kind {
                     HeadKind::Flac => at,
-                    HeadKind::Wav { block_bytes } => at - (at - behind) % u64::from(block_bytes),
+                    HeadKind::Wav { block_bytes, .. } => at - (at - behind) % u64::from(block_bytes),
                     HeadKind::Ogg => self.next_page(cursor, at)?,
                 };
+                front = head.in_front_of(start - begins);
             }
         }
         (self.moved)(start);

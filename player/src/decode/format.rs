@@ -1,5 +1,7 @@
 //! Symphonia, from bytes to samples.
 
+use std::io;
+
 use symphonia::core::codecs::CodecParameters;
 use symphonia::core::codecs::audio::well_known::{
     CODEC_ID_AAC, CODEC_ID_ALAC, CODEC_ID_FLAC, CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3, CODEC_ID_OPUS,
@@ -9,18 +11,22 @@ use symphonia::core::codecs::audio::{AudioCodecId, AudioDecoder, AudioDecoderOpt
 use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::well_known::{
-    FORMAT_ID_ADTS, FORMAT_ID_FLAC, FORMAT_ID_ISOMP4, FORMAT_ID_MP1, FORMAT_ID_MP2, FORMAT_ID_MP3, FORMAT_ID_OGG,
-    FORMAT_ID_WAVE,
+    FORMAT_ID_ADTS, FORMAT_ID_AIFF, FORMAT_ID_CAF, FORMAT_ID_FLAC, FORMAT_ID_ISOMP4, FORMAT_ID_MKV, FORMAT_ID_MP1,
+    FORMAT_ID_MP2, FORMAT_ID_MP3, FORMAT_ID_OGG, FORMAT_ID_WAVE,
 };
 use symphonia::core::formats::{FormatId, FormatOptions, FormatReader, SeekMode, SeekTo, Track, TrackType};
 use symphonia::core::io::{MediaSource, MediaSourceStream};
 use symphonia::core::meta::{MetadataOptions, StandardTag};
 use symphonia::core::packet::Packet as SymphoniaPacket;
 use symphonia::core::units::{Time, TimeBase};
-use symphonia::default::formats::{AdtsReader, FlacReader, IsoMp4Reader, MpaReader, OggReader, WavReader};
+use symphonia::default::formats::{
+    AdtsReader, AiffReader, CafReader, FlacReader, IsoMp4Reader, MkvReader, MpaReader, OggReader, WavReader,
+};
 
 use super::Format;
+use super::one_way::OneWay;
 use crate::text::printable;
+use crate::wave::{MARKER_BYTES, is_wave};
 
 /// What the packets are in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +40,10 @@ pub(super) enum Container {
     Wav,
     /// MP4, whose index may stand at its end.
     Mp4,
+    Aiff,
+    Caf,
+    /// Matroska, and WebM, which is the same.
+    Matroska,
     /// To be found out.
     Unknown,
 }
@@ -47,13 +57,32 @@ impl Container {
             FORMAT_ID_OGG => Self::Ogg,
             FORMAT_ID_WAVE => Self::Wav,
             FORMAT_ID_ISOMP4 => Self::Mp4,
+            FORMAT_ID_AIFF => Self::Aiff,
+            FORMAT_ID_CAF => Self::Caf,
+            FORMAT_ID_MKV => Self::Matroska,
             _ => Self::Unknown,
         }
     }
 
     /// Whether packets say when they are to be heard, wherever the reading began.
     pub(super) fn says_when(self) -> bool {
-        matches!(self, Self::Flac | Self::Ogg | Self::Mp4)
+        matches!(self, Self::Flac | Self::Ogg) || self.has_index()
+    }
+
+    /// Whether a moment of a file is found by the container, which is always opened at its beginning.
+    pub(super) fn has_index(self) -> bool {
+        matches!(self, Self::Mp4 | Self::Aiff | Self::Caf | Self::Matroska)
+    }
+
+    /// The containers that have to be known before they are opened, by the first bytes of a file.
+    pub(super) fn with_index(first: &[u8]) -> Option<Self> {
+        match first {
+            [_, _, _, _, b'f', b't', b'y', b'p', ..] => Some(Self::Mp4),
+            [b'F', b'O', b'R', b'M', _, _, _, _, b'A', b'I', b'F', b'F' | b'C', ..] => Some(Self::Aiff),
+            [b'c', b'a', b'f', b'f', ..] => Some(Self::Caf),
+            [0x1a, 0x45, 0xdf, 0xa3, ..] => Some(Self::Matroska),
+            _ => None,
+        }
     }
 }
 
@@ -64,6 +93,12 @@ pub(super) enum OpenError {
     Codec(&'static str),
     /// Anything else.
     Symphonia(SymphoniaError),
+}
+
+impl From<io::Error> for OpenError {
+    fn from(error: io::Error) -> Self {
+        Self::Symphonia(error.into())
+    }
 }
 
 impl From<SymphoniaError> for OpenError {
@@ -95,14 +130,36 @@ pub(super) struct Demuxer<'a> {
     time_base: Option<TimeBase>,
     pub(super) container: Container,
     pub(super) codec_name: &'static str,
+    /// How long it lasts, if that is known otherwise than from Symphonia.
+    duration: Option<f64>,
     samples: Vec<f32>,
 }
 
 impl<'a> Demuxer<'a> {
     /// Opens what `source` begins with: `container` if that is known, else what it is found to be.
-    pub(super) fn open(source: impl MediaSource + 'a, container: Option<Container>) -> Result<Self, OpenError> {
-        let stream = MediaSourceStream::new(Box::new(source), Default::default());
+    /// `len` is the length of the source, if it is known.
+    pub(super) fn open(
+        source: impl MediaSource + 'a,
+        container: Option<Container>,
+        len: Option<u64>,
+    ) -> Result<Self, OpenError> {
         let options = FormatOptions::default();
+        let (mut container, mut duration) = (container, None);
+        let source: Box<dyn MediaSource + 'a> = match container {
+            Some(Container::Unknown | Container::Wav) | None => {
+                let mut source = OneWay::new(source);
+                if is_wave(source.peek(MARKER_BYTES)?) {
+                    let (head, plain) = source.plain_wave(len)?;
+                    duration = head.data_len.and_then(|bytes| head.seconds(bytes));
+                    container = Some(if head.is_mpeg() { Container::Mpeg } else { Container::Wav });
+                    Box::new(plain)
+                } else {
+                    Box::new(source)
+                }
+            }
+            _ => Box::new(source),
+        };
+        let stream = MediaSourceStream::new(source, Default::default());
         let format: Box<dyn FormatReader + 'a> = match container {
             Some(Container::Mpeg) => Box::new(MpaReader::try_new(stream, options)?),
             Some(Container::Adts) => Box::new(AdtsReader::try_new(stream, options)?),
@@ -110,6 +167,9 @@ impl<'a> Demuxer<'a> {
             Some(Container::Ogg) => Box::new(OggReader::try_new(stream, options)?),
             Some(Container::Wav) => Box::new(WavReader::try_new(stream, options)?),
             Some(Container::Mp4) => Box::new(IsoMp4Reader::try_new(stream, options)?),
+            Some(Container::Aiff) => Box::new(AiffReader::try_new(stream, options)?),
+            Some(Container::Caf) => Box::new(CafReader::try_new(stream, options)?),
+            Some(Container::Matroska) => Box::new(MkvReader::try_new(stream, options)?),
             Some(Container::Unknown) | None => {
                 // Stations say all sorts of things of what they send: the bytes know better.
                 symphonia::default::get_probe().probe(&Hint::new(), stream, options, MetadataOptions::default())?
@@ -117,7 +177,7 @@ impl<'a> Demuxer<'a> {
         };
         let container = Container::of(format.format_info().format);
         let (decoder, track_id, time_base, codec_name) = decoder_for(&*format)?;
-        Ok(Self { format, decoder, track_id, time_base, container, codec_name, samples: Vec::new() })
+        Ok(Self { format, decoder, track_id, time_base, container, codec_name, duration, samples: Vec::new() })
     }
 
     /// Another stream follows in the same container.
@@ -136,7 +196,12 @@ impl<'a> Demuxer<'a> {
 
     pub(super) fn next_packet(&mut self) -> Result<Option<Packet>, SymphoniaError> {
         loop {
-            let Some(packet) = self.format.next_packet()? else { return Ok(None) };
+            let packet = match self.format.next_packet() {
+                // The samples may end with the bytes.
+                Err(SymphoniaError::IoError(error)) if self.ends_with(&error) => None,
+                packet => packet?,
+            };
+            let Some(packet) = packet else { return Ok(None) };
             if packet.track_id == self.track_id {
                 let seconds = self.time_base.map(|base| base.calc_time_saturating(packet.pts).as_secs_f64());
                 // A checksum, which few have, would be two more.
@@ -144,6 +209,10 @@ impl<'a> Demuxer<'a> {
                 return Ok(Some(Packet { packet, header_bytes, seconds }));
             }
         }
+    }
+
+    fn ends_with(&self, error: &io::Error) -> bool {
+        self.container == Container::Wav && error.kind() == io::ErrorKind::UnexpectedEof
     }
 
     /// The samples of a packet, interleaved.
@@ -163,6 +232,9 @@ impl<'a> Demuxer<'a> {
 
     /// How long it lasts, if it says so.
     pub(super) fn duration(&self) -> Option<f64> {
+        if self.duration.is_some() {
+            return self.duration;
+        }
         let track = self.format.tracks().iter().find(|track| track.id == self.track_id)?;
         let duration = track.duration.or_else(|| track.num_frames.map(Into::into))?;
         Some(track.time_base?.calc_duration_saturating(duration).as_secs_f64()).filter(|&seconds| seconds > 0.0)
