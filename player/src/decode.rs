@@ -15,6 +15,7 @@
 mod format;
 mod frames;
 mod links;
+mod one_way;
 mod opening;
 mod place;
 mod recognise;

@@ -9,8 +9,13 @@
 
 use std::sync::Arc;
 
-/// More than this is no head: somebody put pictures there.
+use crate::wave::{MARKER_BYTES, Step, WaveScanner, is_wave};
+
+/// More than this is not kept as a head.
 const MAX_HEAD_BYTES: usize = 1 << 20;
+
+/// Beyond this, the pages of Ogg in which no packet ends are left out of a head: they are the middle of a picture.
+const MAX_COMMENT_BYTES: usize = 128 << 10;
 
 /// ID3 tags say their length in four times seven bits; such tags may stand before anything.
 const ID3_HEADER_BYTES: usize = 10;
@@ -20,6 +25,7 @@ const FLAC_HEAD_BYTES: usize = 4 + 4 + 34;
 
 /// A page's header before its table of segments, by RFC 3533.
 const PAGE_HEADER_BYTES: usize = 27;
+const CONTINUED_PAGE: u8 = 1;
 const FIRST_PAGE: u8 = 2;
 
 /// The formats of streams whose beginning has to be kept.
@@ -29,10 +35,12 @@ pub enum HeadKind {
     Flac,
     /// Ogg, with whatever is in it.
     Ogg,
-    /// WAV; a block is a sample of each channel.
+    /// WAV, or a relative of it; a block is a sample of each channel.
     Wav {
         /// Bytes of a block.
         block_bytes: u32,
+        /// How many bytes of samples there are, if it is known.
+        data_len: Option<u64>,
     },
 }
 
@@ -41,10 +49,34 @@ pub enum HeadKind {
 pub struct Head {
     /// Of what.
     pub kind: HeadKind,
-    /// The bytes to begin with, in place of those that stood there. Of FLAC, only what is needed.
+    /// The bytes to begin with, in place of those that stood there. Of FLAC and WAV, only what is needed; of Ogg, without
+    /// long pictures.
     pub bytes: Arc<[u8]>,
     /// How many bytes of the stream they stand for.
     pub len: u64,
+}
+
+impl Head {
+    /// Whether what stands so many bytes behind the beginning of the stream still belongs to it.
+    #[must_use]
+    pub fn covers(&self, at: u64) -> bool {
+        match self.kind {
+            HeadKind::Wav { data_len: Some(data_len), .. } => at < self.len.saturating_add(data_len),
+            _ => true,
+        }
+    }
+
+    /// What to give to a decoder before the bytes of the stream that stand so far behind its beginning.
+    #[must_use]
+    pub fn in_front_of(&self, at: u64) -> Arc<[u8]> {
+        let HeadKind::Wav { data_len: Some(data_len), .. } = self.kind else { return self.bytes.clone() };
+        let left = data_len.saturating_sub(at.saturating_sub(self.len));
+        let (Ok(left), Some((bytes, _))) = (u32::try_from(left), self.bytes.split_last_chunk::<4>()) else {
+            return self.bytes.clone();
+        };
+        // The length of the samples is the last that a header says.
+        [bytes, &left.to_le_bytes()].concat().into()
+    }
 }
 
 /// Looks for heads in a stream, however it is cut into pieces.
@@ -55,18 +87,22 @@ pub struct HeadScanner {
     state: State,
     /// What of the current item has come.
     held: Vec<u8>,
+    /// What is not part of any head has been met.
+    is_behind_head: bool,
 }
 
 #[derive(Debug)]
 enum State {
     /// At the beginning of the stream: nothing is known of it.
     Beginning,
-    /// In something that stands before the stream proper.
+    /// In something that stands before the stream proper, or in the samples of WAV.
     Skipping { bytes_left: u64 },
     /// In FLAC's first block.
     Flac,
-    /// Before the samples of WAV.
-    Wav,
+    /// Before the samples of WAV, where so many bytes are wanted.
+    Wav { scanner: WaveScanner, start: u64, wanted: usize },
+    /// In a part of that which is of no interest.
+    WavSkipping { scanner: WaveScanner, start: u64, bytes_left: u64 },
     /// At a page of Ogg.
     Page(Option<Pages>),
     /// In the rest of a page that is of no interest.
@@ -89,13 +125,19 @@ impl HeadScanner {
     /// For a stream whose first byte has this offset.
     #[must_use]
     pub fn new(offset: u64) -> Self {
-        Self { offset, state: State::Beginning, held: Vec::new() }
+        Self { offset, state: State::Beginning, held: Vec::new(), is_behind_head: false }
     }
 
     /// Whether nothing more is to be found.
     #[must_use]
     pub fn is_done(&self) -> bool {
         matches!(self.state, State::Done)
+    }
+
+    /// Whether what comes now belongs to no head: to find one, the rest of the stream would have to be looked over.
+    #[must_use]
+    pub fn is_behind_head(&self) -> bool {
+        self.is_done() || self.is_behind_head
     }
 
     /// Looks over the next bytes of the stream. `found` gets each head that is complete with them.
@@ -122,6 +164,15 @@ impl HeadScanner {
                     }
                     self.pass(&mut bytes, n);
                 }
+                State::WavSkipping { bytes_left, .. } => {
+                    let n = bytes.len().min(usize::try_from(*bytes_left).unwrap_or(usize::MAX));
+                    *bytes_left -= n as u64;
+                    let is_over = *bytes_left == 0;
+                    self.pass(&mut bytes, n);
+                    if is_over && let State::WavSkipping { scanner, start, .. } = self.take_state() {
+                        self.state = self.step_wave(scanner, start, &mut found);
+                    }
+                }
                 _ => {
                     // One more than is held, and as many as are wanted then.
                     let n = bytes.len().min(self.wanted().max(1));
@@ -136,6 +187,10 @@ impl HeadScanner {
         }
     }
 
+    fn take_state(&mut self) -> State {
+        std::mem::replace(&mut self.state, State::Done)
+    }
+
     fn pass(&mut self, bytes: &mut &[u8], n: usize) {
         self.offset += n as u64;
         *bytes = &bytes[n..];
@@ -147,20 +202,20 @@ impl HeadScanner {
         let enough = match &self.state {
             State::Beginning if held.len() < 3 => 3,
             State::Beginning if held.starts_with(b"ID3") => ID3_HEADER_BYTES,
-            State::Beginning => 12,
+            State::Beginning => MARKER_BYTES,
             State::Flac => FLAC_HEAD_BYTES,
-            State::Wav => wav_header_len(held),
+            State::Wav { wanted, .. } => *wanted,
             State::Page(_) => page_len(held),
-            State::Skipping { .. } | State::PageBody { .. } | State::Done => 0,
+            State::Skipping { .. } | State::WavSkipping { .. } | State::PageBody { .. } | State::Done => 0,
         };
         enough.saturating_sub(held.len())
     }
 
     fn take_held(&mut self, found: &mut impl FnMut(Found)) {
         let start = self.offset - self.held.len() as u64;
-        self.state = match std::mem::replace(&mut self.state, State::Done) {
+        self.state = match self.take_state() {
             State::Beginning => {
-                let (state, keep) = begin(&self.held);
+                let (state, keep) = begin(&self.held, start);
                 if !keep {
                     self.held.clear();
                 }
@@ -173,17 +228,32 @@ impl HeadScanner {
                 found((start, Head { kind: HeadKind::Flac, len: bytes.len() as u64, bytes: bytes.into() }));
                 State::Done
             }
-            State::Wav => {
-                let bytes = std::mem::take(&mut self.held);
-                if let Some(block_bytes) = wav_block_bytes(&bytes) {
-                    let kind = HeadKind::Wav { block_bytes };
-                    found((start, Head { kind, len: bytes.len() as u64, bytes: bytes.into() }));
-                }
-                State::Done
-            }
+            State::Wav { scanner, start, .. } => self.step_wave(scanner, start, found),
             State::Page(pages) => self.take_page(start, pages, found),
             state => state,
         };
+    }
+
+    /// Goes on with what is held of the chunks of WAV.
+    fn step_wave(&mut self, mut scanner: WaveScanner, start: u64, found: &mut impl FnMut(Found)) -> State {
+        let held = std::mem::take(&mut self.held);
+        match scanner.next(&held) {
+            Step::Hold(wanted) => State::Wav { scanner, start, wanted },
+            Step::Skip(bytes_left) => State::WavSkipping { scanner, start, bytes_left },
+            Step::Done(head) => {
+                self.is_behind_head = true;
+                // What is in it can be entered anywhere.
+                if head.is_mpeg() {
+                    return State::Done;
+                }
+                let (block_bytes, data_len) = (head.block_bytes, head.data_len);
+                let kind = HeadKind::Wav { block_bytes, data_len };
+                found((start, Head { kind, len: head.len, bytes: head.bytes().into() }));
+                // Behind its samples, another may begin.
+                data_len.map_or(State::Done, |len| State::Skipping { bytes_left: len + len % 2 })
+            }
+            Step::Broken(_) => State::Done,
+        }
     }
 
     /// Looks at a page of which the header is held, and the whole of it if it is a header page itself.
@@ -192,6 +262,7 @@ impl HeadScanner {
             // Out of step: the next page begins somewhere behind.
             let at = self.held[1..].iter().position(|&byte| byte == b'O').map_or(self.held.len(), |at| at + 1);
             self.held.drain(..at);
+            self.is_behind_head = true;
             return State::Page(None);
         }
         let is_first = self.held[5] & FIRST_PAGE != 0;
@@ -204,7 +275,11 @@ impl HeadScanner {
         let is_head = is_first || granule == 0 || granule == -1;
         if let Some(Pages { bytes, .. }) = pages.as_mut().filter(|_| is_head) {
             let len = page_header_len(&self.held) + page_body_len(&self.held);
-            if bytes.len() + len > MAX_HEAD_BYTES {
+            let is_middle =
+                self.held[5] & CONTINUED_PAGE != 0 && page_lengths(&self.held).iter().all(|&len| len == 255);
+            if is_middle && bytes.len() + len > MAX_COMMENT_BYTES {
+                self.held.drain(..len);
+            } else if bytes.len() + len > MAX_HEAD_BYTES {
                 pages = None;
                 self.held.drain(..len);
             } else {
@@ -212,8 +287,9 @@ impl HeadScanner {
             }
             return State::Page(pages);
         }
-        if let Some(Pages { start, bytes }) = pages {
-            found((start, Head { kind: HeadKind::Ogg, len: bytes.len() as u64, bytes: bytes.into() }));
+        self.is_behind_head = true;
+        if let Some(Pages { start: begins, bytes }) = pages {
+            found((begins, Head { kind: HeadKind::Ogg, len: start - begins, bytes: bytes.into() }));
         }
         let len = page_header_len(&self.held) + page_body_len(&self.held);
         let bytes_left = len.saturating_sub(self.held.len());
@@ -223,7 +299,7 @@ impl HeadScanner {
 }
 
 /// What begins with these bytes, and whether they are still needed.
-fn begin(held: &[u8]) -> (State, bool) {
+fn begin(held: &[u8], start: u64) -> (State, bool) {
     if held.starts_with(b"ID3") {
         let len = held[6..ID3_HEADER_BYTES].iter().fold(0, |len, &byte| len << 7 | u64::from(byte & 0x7f));
         return (if len == 0 { State::Beginning } else { State::Skipping { bytes_left: len } }, false);
@@ -232,34 +308,13 @@ fn begin(held: &[u8]) -> (State, bool) {
         (State::Flac, true)
     } else if held.starts_with(b"OggS") {
         (State::Page(None), true)
-    } else if held.starts_with(b"RIFF") && held[8..].starts_with(b"WAVE") {
-        (State::Wav, true)
+    } else if is_wave(held) {
+        let mut scanner = WaveScanner::default();
+        let _ = scanner.next(&[]);
+        (State::Wav { scanner, start, wanted: MARKER_BYTES }, true)
     } else {
         (State::Done, false)
     }
-}
-
-/// Up to the first sample, as far as can be said yet.
-fn wav_header_len(held: &[u8]) -> usize {
-    let mut at = 12;
-    while let Some(header) = held.get(at..at + 8) {
-        if header.starts_with(b"data") || at > MAX_HEAD_BYTES {
-            return at + 8;
-        }
-        let len = u32::from_le_bytes([header[4], header[5], header[6], header[7]]);
-        // Chunks are filled up to whole words.
-        at = at.saturating_add(8).saturating_add(len as usize).saturating_add(len as usize & 1);
-    }
-    // No further than that, whatever a chunk says of its length: what is behind is no head.
-    (at + 8).min(MAX_HEAD_BYTES)
-}
-
-fn wav_block_bytes(header: &[u8]) -> Option<u32> {
-    let format = header.windows(4).position(|name| name == b"fmt ")?;
-    let block = header.get(format + 20..format + 22)?;
-    let complete = header.len() >= 8 && header[header.len() - 8..].starts_with(b"data");
-    let block_bytes = u16::from_le_bytes([block[0], block[1]]);
-    (complete && block_bytes > 0).then_some(block_bytes.into())
 }
 
 /// How much of a page has to be held: all of it, if it is a header page, or else its header.
@@ -278,7 +333,12 @@ fn page_header_len(held: &[u8]) -> usize {
 }
 
 fn page_body_len(held: &[u8]) -> usize {
-    held[PAGE_HEADER_BYTES..page_header_len(held)].iter().map(|&length| usize::from(length)).sum()
+    page_lengths(held).iter().map(|&length| usize::from(length)).sum()
+}
+
+/// The lengths of the parts of packets in a page: 255 if the packet goes on behind that part.
+fn page_lengths(held: &[u8]) -> &[u8] {
+    &held[PAGE_HEADER_BYTES..page_header_len(held)]
 }
 
 /// Where the first page begins in `bytes`.
@@ -359,7 +419,8 @@ mod tests {
         let len = stream.len();
         stream.extend([0; 400]);
         let [(0, head)] = &scan(0, &stream, &[])[..] else { panic!() };
-        assert_eq!((head.bytes.len(), head.kind), (len, HeadKind::Wav { block_bytes: 4 }));
+        assert_eq!((head.len, head.kind), (len as u64, HeadKind::Wav { block_bytes: 4, data_len: None }));
+        assert!(head.bytes.starts_with(b"RIFF") && head.bytes.ends_with(b"data\xff\xff\xff\xff"));
     }
 
     #[test]

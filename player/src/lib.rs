@@ -24,3 +24,4 @@ pub mod status;
 pub mod summary;
 mod text;
 pub mod timeline;
+pub mod wave;

@@ -1,5 +1,8 @@
 //! Symphonia, from bytes to samples.
 
+use std::io;
+use std::sync::Arc;
+
 use symphonia::core::codecs::CodecParameters;
 use symphonia::core::codecs::audio::well_known::{
     CODEC_ID_AAC, CODEC_ID_ALAC, CODEC_ID_FLAC, CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3, CODEC_ID_OPUS,
@@ -12,12 +15,11 @@ use symphonia::core::io::{MediaSource, MediaSourceStream};
 use symphonia::core::meta::{Metadata, StandardTag};
 use symphonia::core::packet::Packet as SymphoniaPacket;
 use symphonia::core::units::{Time, TimeBase};
-use symphonia::default::formats::{IsoMp4Reader, OggReader, WavReader};
-
-use std::sync::Arc;
+use symphonia::default::formats::{AiffReader, CafReader, IsoMp4Reader, MkvReader, OggReader, WavReader};
 
 use super::Format;
 use super::frames::{Frames, Info, Syntax};
+use super::one_way::OneWay;
 use super::stream::Progress;
 use crate::text::printable;
 
@@ -33,6 +35,10 @@ pub(super) enum Container {
     Wav,
     /// MP4, whose index may stand at its end.
     Mp4,
+    Aiff,
+    Caf,
+    /// Matroska, and WebM, which is the same.
+    Matroska,
     /// To be found out.
     Unknown,
 }
@@ -40,9 +46,14 @@ pub(super) enum Container {
 impl Container {
     /// The containers that have an index, by the first bytes of a file.
     pub(super) fn with_index(first: &[u8]) -> Option<Self> {
-        /// An ISO file begins with the length of a box of this name; a stream of it, with the second.
-        const ISO_BOXES: [&[u8]; 2] = [b"ftyp", b"styp"];
-        ISO_BOXES.contains(&first.get(4..8)?).then_some(Self::Mp4)
+        match first {
+            // An ISO file begins with the length of a box of the first name; a stream of it, with the second.
+            [_, _, _, _, b'f' | b's', b't', b'y', b'p', ..] => Some(Self::Mp4),
+            [b'F', b'O', b'R', b'M', _, _, _, _, b'A', b'I', b'F', b'F' | b'C', ..] => Some(Self::Aiff),
+            [b'c', b'a', b'f', b'f', ..] => Some(Self::Caf),
+            [0x1a, 0x45, 0xdf, 0xa3, ..] => Some(Self::Matroska),
+            _ => None,
+        }
     }
 
     /// Whether tags may stand before it, and between its packets, for whoever reads it.
@@ -52,12 +63,12 @@ impl Container {
 
     /// Whether a moment of a file is found by the container, which is always opened at its beginning.
     pub(super) fn has_index(self) -> bool {
-        self == Self::Mp4
+        matches!(self, Self::Mp4 | Self::Aiff | Self::Caf | Self::Matroska)
     }
 
     /// Whether packets say when they are to be heard, wherever the reading began.
     pub(super) fn says_when(self) -> bool {
-        matches!(self, Self::Flac | Self::Ogg | Self::Mp4)
+        matches!(self, Self::Flac | Self::Ogg) || self.has_index()
     }
 }
 
@@ -68,6 +79,12 @@ pub(super) enum OpenError {
     Codec(&'static str),
     /// Anything else.
     Symphonia(SymphoniaError),
+}
+
+impl From<io::Error> for OpenError {
+    fn from(error: io::Error) -> Self {
+        Self::Symphonia(error.into())
+    }
 }
 
 impl From<SymphoniaError> for OpenError {
@@ -123,17 +140,31 @@ pub(super) struct Demuxer<'a> {
     time_base: Option<TimeBase>,
     pub(super) container: Container,
     pub(super) codec_name: &'static str,
+    /// How long it lasts, if that is known otherwise than from Symphonia.
+    duration: Option<f64>,
     samples: Vec<f32>,
 }
 
 impl<'a> Demuxer<'a> {
-    /// Opens what `source` begins with, behind tags.
+    /// Opens what `source` begins with, behind tags. `len` is the length of the source, if it is known.
     pub(super) fn open(
         source: impl MediaSource + 'a,
-        container: Container,
+        mut container: Container,
+        len: Option<u64>,
         progress: &Arc<Progress>,
     ) -> Result<Self, OpenError> {
-        let stream = MediaSourceStream::new(Box::new(source), Default::default());
+        let mut duration = None;
+        let source: Box<dyn MediaSource + 'a> = if container == Container::Wav {
+            let (head, plain) = OneWay::new(source).plain_wave(len)?;
+            duration = head.data_len.and_then(|bytes| head.seconds(bytes));
+            if head.is_mpeg() {
+                container = Container::Mpeg;
+            }
+            Box::new(plain)
+        } else {
+            Box::new(source)
+        };
+        let stream = MediaSourceStream::new(source, Default::default());
         let options = FormatOptions::default();
         let frames = |stream, syntax| {
             Frames::open(stream, syntax, progress.clone()).map(|frames| Packets::Frames(Box::new(frames)))
@@ -145,10 +176,13 @@ impl<'a> Demuxer<'a> {
             Container::Ogg => Packets::Symphonia(Box::new(OggReader::try_new(stream, options)?)),
             Container::Wav => Packets::Symphonia(Box::new(WavReader::try_new(stream, options)?)),
             Container::Mp4 => Packets::Symphonia(Box::new(IsoMp4Reader::try_new(stream, options)?)),
+            Container::Aiff => Packets::Symphonia(Box::new(AiffReader::try_new(stream, options)?)),
+            Container::Caf => Packets::Symphonia(Box::new(CafReader::try_new(stream, options)?)),
+            Container::Matroska => Packets::Symphonia(Box::new(MkvReader::try_new(stream, options)?)),
             Container::Unknown => return Err(SymphoniaError::Unsupported("it is not known what it is").into()),
         };
         let (decoder, track_id, time_base, codec_name) = decoder_for(packets.tracks())?;
-        Ok(Self { packets, decoder, track_id, time_base, container, codec_name, samples: Vec::new() })
+        Ok(Self { packets, decoder, track_id, time_base, container, codec_name, duration, samples: Vec::new() })
     }
 
     /// Another stream follows in the same container.
@@ -169,12 +203,21 @@ impl<'a> Demuxer<'a> {
 
     pub(super) fn next_packet(&mut self) -> Result<Option<Packet>, SymphoniaError> {
         loop {
-            let Some((packet, skipped)) = self.packets.next()? else { return Ok(None) };
+            let next = match self.packets.next() {
+                // The samples may end with the bytes.
+                Err(SymphoniaError::IoError(error)) if self.ends_with(&error) => None,
+                next => next?,
+            };
+            let Some((packet, skipped)) = next else { return Ok(None) };
             if packet.track_id == self.track_id {
                 let seconds = self.time_base.map(|base| base.calc_time_saturating(packet.pts).as_secs_f64());
                 return Ok(Some(Packet { packet, seconds, skipped }));
             }
         }
+    }
+
+    fn ends_with(&self, error: &io::Error) -> bool {
+        self.container == Container::Wav && error.kind() == io::ErrorKind::UnexpectedEof
     }
 
     /// Bytes that were read and are in no packet yet, as far as that is known.
@@ -218,6 +261,9 @@ impl<'a> Demuxer<'a> {
 
     /// How long it lasts, if it says so.
     pub(super) fn duration(&self) -> Option<f64> {
+        if self.duration.is_some() {
+            return self.duration;
+        }
         let track = self.packets.tracks().iter().find(|track| track.id == self.track_id)?;
         let duration = track.duration.or_else(|| track.num_frames.map(Into::into))?;
         Some(track.time_base?.calc_duration_saturating(duration).as_secs_f64()).filter(|&seconds| seconds > 0.0)

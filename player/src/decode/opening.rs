@@ -20,6 +20,9 @@ const FIRST_LOOK_BYTES: usize = 2 << 10;
 /// Tags that are longer than this are passed over unread: they hold pictures.
 const MOST_TAG_BYTES: u64 = 256 << 10;
 
+/// Pictures longer than this at the beginning are too much for Symphonia.
+const MAX_SYMPHONIA_HEAD_BYTES: u64 = 16 << 20;
+
 /// How a decoder is opened.
 pub(super) struct Opening {
     /// The first byte of the stream that it gets.
@@ -67,19 +70,20 @@ impl<D: DriverIo> Decoder<D> {
         }
         let (mut start, mut front) = (offset, Arc::default());
         let head = self.timeline.head_at(offset).filter(|(_, head)| is_of(head.kind, container));
-        if let Some((begins, head)) = &head {
+        if let Some((begins, head)) = head.as_ref().filter(|(begins, head)| head.covers(offset - begins)) {
             let behind = begins + head.len;
             // Where it was lost in what was taken for a head, its beginning leads there again.
             let at = if self.lost_at == Some(place.offset) { offset.max(behind) } else { offset };
-            if at < behind {
+            if at < behind && head.len <= MAX_SYMPHONIA_HEAD_BYTES {
                 start = *begins;
             } else {
-                front = head.bytes.clone();
+                let at = at.max(behind);
                 start = match head.kind {
                     HeadKind::Flac => at,
-                    HeadKind::Wav { block_bytes } => at - (at - behind) % u64::from(block_bytes),
+                    HeadKind::Wav { block_bytes, .. } => at - (at - behind) % u64::from(block_bytes),
                     HeadKind::Ogg => self.next_page(cursor, at)?,
                 };
+                front = head.in_front_of(start - begins);
             }
         }
         (self.moved)(start);
@@ -117,6 +121,12 @@ impl<D: DriverIo> Decoder<D> {
             links: is_chain.then(|| Links::new(opening.start, !opening.front.is_empty())),
         };
         (source, progress)
+    }
+
+    /// How long the source of an opening is, if that is known.
+    pub(super) fn source_len(&self, opening: &Opening) -> Option<u64> {
+        let left = self.file_len().filter(|_| !self.options.live)?.saturating_sub(opening.start);
+        Some(left + opening.front.len() as u64)
     }
 
     /// What begins at `start`, or behind that.
@@ -168,7 +178,7 @@ impl<D: DriverIo> Decoder<D> {
         let (mut piece, mut at) = ([0; 4096], start);
         let mut found = false;
         let peek = stream::peek(&self.reader, &self.shared, &self.timeline, start);
-        while !found && !scanner.is_done() && !self.shared.cancel.is_cancelled() {
+        while !found && !scanner.is_behind_head() && !self.shared.cancel.is_cancelled() {
             // Whatever is wrong, whoever reads next is told.
             let Ok(length @ 1..) = peek.some(at, &mut piece) else { return };
             at += length as u64;

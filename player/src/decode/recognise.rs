@@ -2,6 +2,7 @@
 
 use super::format::Container;
 use super::frames::{self, Syntax};
+use crate::wave::is_wave;
 
 /// A decision needs no more than this much of what begins with a name.
 pub(super) const NAME_BYTES: usize = 40;
@@ -37,13 +38,8 @@ const FOREIGN: &[(usize, &[u8], &str)] = &[
     (0, b".RMF", "RealMedia"),
     (0, b".ra\xfd", "RealAudio"),
     (0, b"ADIF", "AAC in ADIF"),
-    (0, b"riff\x2e\x91\xcf\x11", "Wave64"),
     (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "Windows Media"),
-    (0, b"\x1a\x45\xdf\xa3", "Matroska"),
     (0, b"FLV\x01", "Flash video"),
-    (0, b"caff", "CAF"),
-    (8, b"AIFF", "AIFF"),
-    (8, b"AIFC", "AIFF"),
     (8, b"AVI ", "AVI"),
     (0, b"\x0b\x77", "AC-3"),
     (0, b"\x7f\xfe\x80\x01", "DTS"),
@@ -60,8 +56,7 @@ const FOREIGN: &[(usize, &[u8], &str)] = &[
 
 /// Looks what `bytes` are; `ended` if there are no others behind them.
 pub(super) fn recognise(bytes: &[u8], ended: bool) -> Recognised {
-    let is_riff = [&b"RIFF"[..], b"RF64", b"BW64"].iter().any(|name| bytes.starts_with(name));
-    if is_riff && bytes.get(8..12) == Some(b"WAVE") {
+    if is_wave(bytes) {
         return Recognised::Stream(Container::Wav, 0);
     }
     if bytes.starts_with(b"fLaC") {
@@ -109,7 +104,7 @@ mod tests {
         wavpack.extend([0xff, 0xff, 0x84, 0x00].repeat(100));
         assert_eq!(recognise(&wavpack, true), Recognised::Foreign("WavPack"));
         assert_eq!(recognise(b"MAC \x96\x0f\0\0\x34\0\0\0", true), Recognised::Foreign("Monkey's Audio"));
-        assert_eq!(recognise(b"FORM\0\0\0\x24AIFFCOMM", true), Recognised::Foreign("AIFF"));
+        assert_eq!(recognise(b"FORM\0\0\0\x24AIFFCOMM", true), Recognised::Stream(Container::Aiff, 0));
         assert_eq!(recognise(b"<!doctype html><title>Log in</title>", true), Recognised::Nothing);
         assert_eq!(recognise(&[0; 4_000], true), Recognised::Nothing);
     }

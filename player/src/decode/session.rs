@@ -221,7 +221,7 @@ impl<D: DriverIo> Decoder<D> {
             Err(stop) => return self.end_of(stop, place),
         }
         let (source, progress) = self.source(cursor, &opening);
-        let reason = match Demuxer::open(source, opening.container, &progress) {
+        let reason = match Demuxer::open(source, opening.container, self.source_len(&opening), &progress) {
             Ok(demuxer) => return self.play(demuxer, opening, place, progress),
             Err(reason) => reason,
         };

@@ -15,7 +15,7 @@ use crate::timeline::Timeline;
 
 /// Symphonia reads ahead, by up to 32 KiB at a time if it gets them: two seconds of a 128 kbit/s stream, in which a
 /// title would be shown too late. In pieces of this size, the offset of a frame is known to a fraction of a second.
-const READ_AHEAD_BYTES: u64 = 2 << 10;
+pub(super) const READ_AHEAD_BYTES: u64 = 2 << 10;
 
 /// In so many bytes without a packet there is something else than was there before: blocks of FLAC and pages of Ogg may
 /// be long, and frames of MPEG and AAC are not.
@@ -124,8 +124,8 @@ fn most_silent(container: Option<Container>, live: bool) -> u64 {
         Some(Container::Mpeg | Container::Adts) => MOST_SILENT_FRAMES_BYTES,
         Some(Container::Flac | Container::Ogg | Container::Wav) => MOST_SILENT_BYTES,
         // What there is before the first packet may be long: of MP4, even in front of any other.
-        Some(Container::Mp4 | Container::Unknown) | None if live => MOST_SILENT_LIVE_BYTES,
-        Some(Container::Mp4 | Container::Unknown) | None => u64::MAX,
+        _ if live => MOST_SILENT_LIVE_BYTES,
+        _ => u64::MAX,
     }
 }
 

@@ -1,3 +1,5 @@
+mod containers;
+
 use std::sync::mpsc::{self, Receiver};
 use std::time::Instant;
 

@@ -1,0 +1,146 @@
+//! Containers as other programs write them.
+
+use super::*;
+
+/// What a file or a stream comes to: its samples, and how it ended.
+pub(super) fn heard(bytes: &[u8], options: DecodeOptions) -> (Vec<f32>, Result<(), DecodeError>) {
+    let mut deck = Deck::new((bytes.len() + 1).next_power_of_two().max(1 << 16), options);
+    if options.live {
+        deck.connect("", bytes);
+    } else {
+        deck.writer.append(bytes).unwrap();
+    }
+    deck.writer.commit(None).unwrap();
+    let samples = deck.opened.recv().map(|(mut reader, _)| play(&mut reader, usize::MAX)).unwrap_or_default();
+    let ended = deck.ended.recv_timeout(PATIENCE).expect("there is an end of it");
+    deck.decoding.join();
+    (samples, ended)
+}
+
+fn chunk(name: &[u8; 4], said: u32, body: &[u8]) -> Vec<u8> {
+    [&name[..], &said.to_le_bytes(), body].concat()
+}
+
+const FRAMES: usize = 16_000;
+
+/// Samples in stereo, as WAV has them and as they are heard.
+fn stereo() -> (Vec<u8>, Vec<f32>) {
+    let samples = (0..FRAMES * CHANNELS).map(|n| (n * 37) as i16);
+    (samples.clone().flat_map(i16::to_le_bytes).collect(), samples.map(|sample| f32::from(sample) / 32_768.0).collect())
+}
+
+fn format() -> Vec<u8> {
+    chunk(b"fmt ", 16, b"\x01\0\x02\0\x80\xbb\0\0\0\xee\x02\0\x04\0\x10\0")
+}
+
+fn wav(riff: u32, data: u32, behind: &[u8]) -> Vec<u8> {
+    let (pcm, _) = stereo();
+    [chunk(b"RIFF", riff, b"WAVE"), format(), chunk(b"data", data, &pcm), behind.to_vec()].concat()
+}
+
+#[test]
+fn wav_is_heard_to_its_end_whatever_lengths_it_says() {
+    // A program that writes to a pipe leaves 0, the largest number or one near 2 GiB; others are wrong.
+    let (pcm, samples) = stereo();
+    let (data, riff) = (pcm.len() as u32, pcm.len() as u32 + 36);
+    let lengths = [
+        (0, 0),
+        (riff, 0),
+        (0, data),
+        (36, data),
+        (1, data),
+        (riff, data + 8_000),
+        (riff, u32::MAX),
+        (u32::MAX, data),
+        (u32::MAX, u32::MAX),
+        (0x7fff_f024, 0x7fff_f000),
+        (0x8000_0024, 0x8000_0000),
+        (riff, data),
+    ];
+    for (riff, data) in lengths {
+        for options in [file(), options()] {
+            let (heard, ended) = heard(&wav(riff, data, b""), options);
+            ended.unwrap();
+            assert!(heard == samples, "{riff}, {data}: {} of {}", heard.len(), samples.len());
+        }
+    }
+}
+
+#[test]
+fn what_stands_behind_the_samples_is_not_heard() {
+    let (pcm, samples) = stereo();
+    let behind = chunk(b"LIST", 40_000, &[&b"INFO"[..], &[0x55; 39_996]].concat());
+    let bytes = wav(pcm.len() as u32 + 36 + 40_008, pcm.len() as u32, &behind);
+    for options in [file(), options()] {
+        let (heard, ended) = heard(&bytes, options);
+        ended.unwrap();
+        assert!(heard == samples, "{} of {}", heard.len(), samples.len());
+    }
+    // The decoder is opened again in the middle, and knows where the end is all the same.
+    let deck = Deck::of_file(&bytes, DecodeOptions { ahead: Duration::from_millis(100), ..file() });
+    let (mut reader, _) = deck.opened.recv().unwrap();
+    deck.decoding.seek(Target::Seconds(0.25));
+    let heard = play(&mut reader, usize::MAX);
+    assert!(samples.ends_with(&heard[heard.len().saturating_sub(4_000 * CHANNELS)..]), "{}", heard.len());
+    deck.ended.recv_timeout(PATIENCE).unwrap().unwrap();
+    deck.decoding.join();
+}
+
+#[test]
+fn lengths_of_64_bits_are_understood() {
+    let (pcm, samples) = stereo();
+    for name in [b"RF64", b"BW64"] {
+        for said in [pcm.len() as u64, 0, 5 << 30, u64::MAX] {
+            let lengths = [(pcm.len() as u64 + 72).to_le_bytes(), said.to_le_bytes(), 0_u64.to_le_bytes()].concat();
+            let table = chunk(b"ds64", 28, &[&lengths[..], &[0; 4]].concat());
+            let parts = [chunk(name, u32::MAX, b"WAVE"), table, format(), chunk(b"data", u32::MAX, &pcm)];
+            for options in [file(), options()] {
+                let (heard, ended) = heard(&parts.concat(), options);
+                ended.unwrap();
+                assert!(heard == samples, "{said}: {} of {}", heard.len(), samples.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn wave64_is_understood() {
+    const RIFF: &[u8] = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00";
+    const CHUNK: &[u8] = b"\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a";
+    let chunk = |name: &[u8], said: u64, body: &[u8]| [name, CHUNK, &said.to_le_bytes(), body].concat();
+    let (pcm, samples) = stereo();
+    for said in [pcm.len() as u64 + 24, 0, 24, u64::MAX] {
+        let bytes = [
+            [RIFF, &0_u64.to_le_bytes(), b"wave", CHUNK].concat(),
+            chunk(b"junk", 24 + 3, &[9; 8]),
+            chunk(b"fmt ", 24 + 16, &format()[8..]),
+            chunk(b"data", said, &pcm),
+        ]
+        .concat();
+        for options in [file(), options()] {
+            let (heard, ended) = heard(&bytes, options);
+            ended.unwrap();
+            assert!(heard == samples, "{said}: {} of {}", heard.len(), samples.len());
+        }
+    }
+}
+
+#[test]
+fn aiff_is_heard_from_any_moment() {
+    let (pcm, samples) = stereo();
+    let swapped: Vec<u8> = pcm.chunks_exact(2).flat_map(|sample| [sample[1], sample[0]]).collect();
+    let chunk = |name: &[u8; 4], body: &[u8]| [&name[..], &(body.len() as u32).to_be_bytes(), body].concat();
+    // Two channels, so many frames, 16 bits, and 48,000 as a number of 80 bits.
+    let common = [&[0, 2], &(FRAMES as u32).to_be_bytes()[..], &[0, 16, 0x40, 0x0e, 0xbb, 0x80, 0, 0, 0, 0, 0, 0]];
+    let sound = [&[0; 8], &swapped[..]].concat();
+    let body = [b"AIFF", &chunk(b"COMM", &common.concat())[..], &chunk(b"SSND", &sound)].concat();
+    let bytes = chunk(b"FORM", &body);
+    let deck = Deck::of_file(&bytes, file());
+    let (mut reader, _) = deck.opened.recv().unwrap();
+    let all = play(&mut reader, 4_000);
+    assert!(samples.starts_with(&all));
+    deck.decoding.seek(Target::Seconds(0.25));
+    assert!(play(&mut reader, usize::MAX) == samples[12_000 * CHANNELS..]);
+    deck.ended.recv_timeout(PATIENCE).unwrap().unwrap();
+    deck.decoding.join();
+}
