@@ -211,7 +211,7 @@ impl<D: DriverIo> Cursor<D> {
             match self.look(buf, Strays::Lock) {
                 Ok(n) => return Ok(n),
                 Err(ReadError::NotYet) => {
-                    let patience = Patience { deadline, interrupts: Some(&self.reader.interrupts), from: None };
+                    let patience = Patience { deadline, interrupts: Some(self.reader.interrupts.watch()), from: None };
                     match self.reader.state.wait_byte(self.position, &patience) {
                         // Lapped while it waited: the next read says so, by the policy.
                         Ok(()) | Err(StorageError::Evicted { .. }) => {}

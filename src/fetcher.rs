@@ -132,7 +132,7 @@ impl<D: DriverIo> Fetcher<D> {
     }
 
     fn wait_before(&self, max: u64, deadline: Option<&Deadline>) -> StorageResult<Option<Claim<D>>> {
-        let patience = Patience { deadline, interrupts: Some(&self.interrupts), from: None };
+        let patience = Patience { deadline, interrupts: Some(self.interrupts.watch()), from: None };
         let waited = self.seat.state.room.wait(&patience, || match self.seat.look(max) {
             Ok(Gap::Claimed(range)) => Look::Done(Ok(Some(range))),
             Ok(Gap::AllThere) => Look::Done(Ok(None)),

@@ -77,7 +77,8 @@ impl Kept {
     }
 }
 
-const NO_GAP: u64 = u64::MAX;
+/// No gap is announced.
+pub(crate) const NO_GAP: u64 = u64::MAX;
 
 /// What a reader of a ring sees when it looks properly: the state first, then the window.
 pub(crate) struct Edge {
@@ -746,8 +747,8 @@ impl<D: DriverIo> State<D> {
 
     // ---- what gates need ----
 
-    // A gap counts only for a gate that sees the stream end there. So it hands nothing on, and one that was withdrawn, or
-    // led to a jump, says nothing once the stream is seen to have gone on.
+    // A gap counts only for a gate that sees the stream end there. So it hands nothing on; and it need not be withdrawn
+    // once the stream has gone on, there or behind the jump.
 
     /// A discontinuity is about to begin at `at`: gates that wait beyond it return short.
     pub(crate) fn announce_gap(&self, at: u64) {
@@ -761,12 +762,13 @@ impl<D: DriverIo> State<D> {
         self.gap.store(at, Relaxed);
     }
 
+    /// The discontinuity was given up, and the stream ends there still.
     pub(crate) fn withdraw_gap(&self) {
         // [gap] Relaxed: see above.
         self.gap.store(NO_GAP, Relaxed);
     }
 
-    /// Where a discontinuity is about to begin; `u64::MAX` if nowhere.
+    /// Where a discontinuity was announced last, or [`NO_GAP`].
     pub(crate) fn gap(&self) -> u64 {
         // [gap] Relaxed: see above. The fence [wake] of the sleeper orders it after `armed`.
         self.gap.load(Relaxed)

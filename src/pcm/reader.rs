@@ -180,7 +180,7 @@ impl<S: Sample> PcmReader<S> {
         let wanted = wanted.min((shared.ahead_bytes / 2).max(shared.frame_bytes));
         let nap = shared.duration(wanted);
         let nap = Deadline::after(deadline.and_then(Deadline::left).map_or(nap, |left| left.min(nap)));
-        let patience = Patience { deadline: Some(&nap), interrupts: Some(&self.interrupts), from: None };
+        let patience = Patience { deadline: Some(&nap), interrupts: Some(self.interrupts.watch()), from: None };
         let waited = shared.frames.wait(&patience, || match head.look(shared, wanted) {
             Ok(there) => match there.cause {
                 None | Some(ReadError::Ended) => Look::Done(Ok(there.bytes)),

@@ -181,7 +181,7 @@ impl<S: Sample> PcmWriter<S> {
         let byte = (written + wanted).saturating_sub(shared.ahead_bytes + 1);
         let nap = shared.duration(wanted.saturating_sub(self.limit - written));
         let nap = Deadline::after(deadline.and_then(Deadline::left).map_or(nap, |left| left.min(nap)));
-        let patience = Patience { deadline: Some(&nap), interrupts: Some(&self.interrupts), from: None };
+        let patience = Patience { deadline: Some(&nap), interrupts: Some(self.interrupts.watch()), from: None };
         let waited = shared.room.wait(&patience, || {
             self.limit = shared.limit(self.base);
             match shared.life.stage() {
