@@ -6,8 +6,8 @@ mod witness;
 
 use kinds::{Kind, over_every_kind};
 use roundelay::{
-    CancelToken, DriverState, MemOptions, OnLap, ReadError, Resource, ResourceStatus, RingOptions, StorageError,
-    WaitOutcome, open,
+    CancelToken, DriverIo, DriverState, MemOptions, OnLap, ReadError, Resource, ResourceStatus, RingOptions,
+    StorageError, WaitOutcome, open,
 };
 use std::{
     io::{Read, Seek, SeekFrom},
@@ -267,4 +267,34 @@ fn out_of_memory_names_what_was_asked_for() {
     let mut writer = resource.writer().unwrap();
     assert_is!(writer.write_at(1 << 60, b"abc"), Err(StorageError::OutOfMemory { bytes }) if bytes >= 1 << 59);
     writer.append(b"still active").unwrap();
+}
+
+/// The docs said that it ends behind the last byte written.
+fn keeps_the_tail<D: DriverIo>(resource: &Resource<D>, until_commit: Option<u64>, expected: &[u8]) {
+    let mut writer = resource.writer().unwrap();
+    writer.append(b"the old one").unwrap();
+    writer.commit(None).unwrap();
+    drop(writer);
+    resource.reactivate().unwrap();
+    let mut writer = resource.writer().unwrap();
+    writer.write_at(0, b"a new").unwrap();
+    let reader = resource.reader();
+    assert!(reader.contains_range(0..11), "what is inherited is there");
+    writer.commit(until_commit).unwrap();
+    let mut bytes = Vec::new();
+    resource.cursor(OnLap::Error).read_to_end(&mut bytes).unwrap();
+    assert_eq!(bytes, expected);
+    assert_eq!(resource.reader().final_len(), Some(expected.len() as u64));
+}
+
+#[test]
+fn commit_none_of_a_shorter_rewrite_drops_nothing() {
+    fn check<K: Kind>() {
+        keeps_the_tail(&K::open(), None, b"a newld one");
+        keeps_the_tail(&K::open(), Some(5), b"a new");
+    }
+    check::<kinds::Mem>();
+    check::<kinds::Mmap>();
+    check::<kinds::Any<kinds::Mmap>>();
+    check::<kinds::OwnLinear>();
 }
