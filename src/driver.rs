@@ -27,8 +27,8 @@ use std::{any::Any, ops::Range, path::Path};
 /// one thread at a time, the others from any number.
 #[cfg_attr(feature = "mock", unimock::unimock(api = DriverIoMock))]
 pub trait DriverIo: Any + Send + Sync {
-    /// Makes the store final. `final_len` is its length, `None` if that is where the last byte written ends; the bytes
-    /// beyond are dropped.
+    /// Makes the store final. `Some(final_len)` is its length, and the bytes beyond are dropped. `None` drops nothing: the
+    /// store ends where the furthest byte ends, be it of this generation or inherited from those before.
     ///
     /// # Errors
     /// If the store cannot be made final. The resource then fails with that reason.

@@ -109,10 +109,11 @@ pub enum StorageError {
     #[error(transparent)]
     InvalidOptions(#[from] InvalidOptions),
 
-    /// The memory could not be had. Nothing was changed.
+    /// Memory could not be allocated. Nothing was changed.
     #[error("out of memory: {bytes} bytes could not be allocated")]
     OutOfMemory {
-        /// How much was asked for.
+        /// How much was asked of the system. A store that keeps everything grows by segments, each as long as all before it:
+        /// that may be far more than was to be written.
         bytes: usize,
     },
 

@@ -106,7 +106,8 @@ impl<D: DriverIo> Fetcher<D> {
     ///
     /// # Errors
     /// [`StorageError::Failed`], [`Cancelled`](StorageError::Cancelled); the commit's errors;
-    /// [`Unsupported`](StorageError::Unsupported) over a store that forgets, or whose length is not known.
+    /// [`Unsupported`](StorageError::Unsupported) over a store that forgets, or whose length is not known: it was not
+    /// given, or the generation follows a committed one, all of whose bytes are there.
     pub fn next_claim(&self, max: u64) -> StorageResult<Option<Claim<D>>> {
         match self.seat.look(max)? {
             Gap::Claimed(range) => Ok(Some(Claim::new(&self.seat, range))),
@@ -199,7 +200,8 @@ impl<D: DriverIo> FetchSeat<D> {
         let coverage =
             self.state.coverage().ok_or(StorageError::Unsupported("a store that forgets has no gaps to fill"))?;
         let len = self.state.expected_len.ok_or(StorageError::Unsupported(
-            "gaps are filled in a whole of known length: give the length when the store is opened",
+            "gaps are filled in a whole of known length: give the length when the store is opened, and fill it before its \
+             first commit (what follows a commit has no gaps; write it with the writer)",
         ))?;
         Ok((coverage, len))
     }

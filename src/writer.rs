@@ -211,14 +211,25 @@ impl<D: DriverIo> Writer<D> {
         }
     }
 
-    /// How many bytes [`try_append`](Self::try_append) would take.
+    /// How many bytes [`try_append`](Self::try_append) would take: what gates, the capacity and the length that was given
+    /// leave; none once the resource is over. Whether memory or the disk has room for them, a write finds out.
+    ///
+    /// # Real-time
+    /// Wait-free over a ring; reads each gate's position. Never allocates, frees, locks or enters the kernel. Over other
+    /// drivers as the driver's `room`.
     #[must_use]
     pub fn room(&mut self) -> u64 {
-        let position = self.position();
-        match self.state.ring() {
-            Some(ring) => self.pen.gates.room(ring.window(), u64::MAX),
-            None => self.state.driver.room(position),
+        if !self.state.life.is_active() && !self.state.driver.rewrites() {
+            return 0;
         }
+        let position = self.position();
+        let most = self.state.expected_len.unwrap_or(crate::MAX_OFFSET);
+        let room = match (self.state.ring(), self.state.linear()) {
+            (Some(ring), _) => self.pen.gates.room(ring.window(), u64::MAX),
+            (None, Some((_, linear))) => linear.limit().saturating_sub(position),
+            (None, None) => self.state.driver.room(position),
+        };
+        room.min(most.saturating_sub(position))
     }
 
     /// Says whether what is written from now on wakes the readers that wait for it.
@@ -248,7 +259,12 @@ impl<D: DriverIo> Writer<D> {
     }
 
     /// Completes the resource. `Some(n)` ends it at `n`: bytes beyond are dropped, and a ring can end only at its live
-    /// edge. `None` ends it where the last byte written ends. Everybody that waits is woken.
+    /// edge. `None` drops nothing: it ends the resource where the furthest byte that is there ends, the live edge. All that
+    /// wait are woken.
+    ///
+    /// A generation that follows a committed one begins with all bytes of that, and they are there. So `None` keeps those
+    /// that were not written anew, also behind the last byte written: a change in the middle of a file leaves the rest of
+    /// it. A new version that is shorter says so, with `Some(n)`.
     ///
     /// The driver commits first. If another thread fails or cancels the resource meanwhile, that verdict stands, and the
     /// store is complete nevertheless.
