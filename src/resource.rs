@@ -176,7 +176,7 @@ impl<D: Driver> Resource<D> {
         D: Driver<Options = O>,
     {
         check_cancel(&cancel)?;
-        let (driver, state) = D::open(options)?;
+        let (driver, state) = D::open_cancellable(options, &cancel)?;
         Self::from_driver(cancel, driver, state)
     }
 
@@ -194,7 +194,7 @@ impl<D: Driver> Resource<D> {
         D: Driver<Options = O>,
     {
         check_cancel(&cancel)?;
-        let (driver, state) = D::open(options)?;
+        let (driver, state) = D::open_cancellable(options, &cancel)?;
         Self::build(cancel, driver, state, Some(observer))
     }
 }
@@ -324,7 +324,8 @@ impl<D: DriverIo> Resource<D> {
     ///
     /// # Errors
     /// [`StorageError::File`] or [`DiskFull`](StorageError::DiskFull). If the data could not be synced, no later flush or
-    /// commit succeeds either, since what was lost is not known.
+    /// commit succeeds either, since what was lost is not known. [`StorageError::Removed`] if somebody has removed or
+    /// renamed the unfinished file or its index: nothing of it can be resumed.
     pub fn flush(&self) -> StorageResult<u64> {
         self.shared.current().driver.flush()
     }
@@ -367,7 +368,7 @@ impl Resource<AnyDriver> {
     /// As [`open`](Self::open).
     pub fn open_any<O: OpenOptions>(cancel: CancelToken, options: O) -> StorageResult<Self> {
         check_cancel(&cancel)?;
-        let (driver, state) = O::Driver::open(options)?;
+        let (driver, state) = O::Driver::open_cancellable(options, &cancel)?;
         Self::from_driver(cancel, Box::new(driver), state)
     }
 }

@@ -247,7 +247,8 @@ impl<D: DriverIo> Writer<D> {
     }
 
     /// Completes the resource. `Some(n)` ends it at `n`: bytes beyond are dropped, and a ring can end only at its live
-    /// edge. `None` ends it where the last byte written ends. Everybody that waits is woken.
+    /// edge. `None` ends it at the length that the store was opened with or, without one, where the last byte written ends.
+    /// Everybody that waits is woken.
     ///
     /// The driver commits first. If another thread fails or cancels the resource meanwhile, that verdict stands, and the
     /// store is complete nevertheless.
