@@ -36,8 +36,8 @@
 //!   change that lies within 32 bits, so a record copied from another place, or one that was left by an index with
 //!   another header, is found out for certain. So are a flipped bit, and a tail of zeros (0..0 is empty).
 //! - **A half-written record never precedes a whole one**: a torn tail is cut off before anything is appended.
-//! - **Order and overlaps mean nothing.** The same stretch twice, or two that overlap, say the same thing twice; whoever
-//!   resumes joins them in a set.
+//! - **Order means nothing, and stretches do not overlap.** Whoever resumes joins them in a set. Of an index that lists
+//!   more bytes than its file has, which is none of ours, some records are not believed.
 //!
 //! # What it assumes of the medium
 //!

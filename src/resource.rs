@@ -90,7 +90,7 @@ impl<D: DriverIo> Shared<D> {
     }
 
     /// The writer is gone before the end, unless that has come: then nothing happens to the resource. What it wrote is
-    /// made durable as far as that goes, for whoever goes on with it.
+    /// made durable as far as that goes, for whoever resumes it.
     pub(crate) fn leave_undone(&self, state: Arc<State<D>>, gates: Gates) {
         state.fail(Arc::new(StorageError::WriterDropped));
         // Nobody is left to tell. What is not durable is missing at the next open.

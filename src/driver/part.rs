@@ -207,7 +207,9 @@ impl Part {
                     }
                 }
                 drop(index);
-                disk::set_len(&file, 0).map_err(|e| failed(&paths.data, "empty", e))?;
+                // Durable before its index goes: after a power cut, data without an index would be taken for somebody else's.
+                let emptied = disk::set_len(&file, 0).and_then(|()| disk::sync_all(&file));
+                emptied.map_err(|e| failed(&paths.data, "empty", e))?;
                 return Self::begin(name, paths, file, wanted.header, mem::take(leftover)).map(Some);
             }
             // Damaged: a crash came before its first bytes.
