@@ -257,7 +257,8 @@ impl<D: DriverIo> State<D> {
     fn commit_end(&self, final_len: Option<u64>) -> StorageResult<u64> {
         match self.coverage() {
             Some(coverage) => {
-                let end = final_len.unwrap_or_else(|| coverage.end());
+                // A whole of known length is that long, or has a hole at its end.
+                let end = final_len.or(self.expected_len).unwrap_or_else(|| coverage.end());
                 check_len(end)?;
                 match coverage.first_missing(&(0..end)) {
                     Some(hole) => Err(StorageError::Hole { hole: hole.into() }),
@@ -269,7 +270,11 @@ impl<D: DriverIo> State<D> {
                 check_len(end)?;
                 match final_len {
                     Some(final_len) if final_len != end => Err(StorageError::NotLiveEdge { final_len, end }),
-                    _ => Ok(end),
+                    Some(_) => Ok(end),
+                    None => match self.expected_len.filter(|&len| end < len) {
+                        Some(len) => Err(StorageError::Hole { hole: (end..len).into() }),
+                        None => Ok(end),
+                    },
                 }
             }
         }

@@ -259,8 +259,8 @@ impl<D: DriverIo> Writer<D> {
     }
 
     /// Completes the resource. `Some(n)` ends it at `n`: bytes beyond are dropped, and a ring can end only at its live
-    /// edge. `None` drops nothing: it ends the resource where the furthest byte that is there ends, the live edge. All that
-    /// wait are woken.
+    /// edge. `None` drops nothing: it ends the resource at the length that the store was opened with or, without one, where
+    /// the furthest byte that is there ends, the live edge. All that wait are woken.
     ///
     /// A generation that follows a committed one begins with all bytes of that, and they are there. So `None` keeps those
     /// that were not written anew, also behind the last byte written: a change in the middle of a file leaves the rest of

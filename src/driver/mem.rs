@@ -24,7 +24,8 @@ pub struct MemOptions {
     /// The most bytes that a generation may hold; without, as many as there is memory for. While one follows another,
     /// both take memory.
     pub capacity_bytes: Option<u64>,
-    /// How long the whole will be, if that is known. A write beyond is an error.
+    /// How long the whole will be, if that is known. A write beyond is an error, and so is a commit without a length while
+    /// bytes are missing.
     pub len: Option<u64>,
 }
 
@@ -156,7 +157,7 @@ impl DriverIo for MemDriver {
         if current.committed.is_some() {
             return Err(StorageError::Committed);
         }
-        let end = linear::commit_end(&current.store, final_len)?;
+        let end = linear::commit_end(&current.store, final_len.or(current.len))?;
         current.store.complete(end, |range| self.reserve(&current, range))?;
         current.store.segments().forget_room();
         *current = Generation { store: Arc::new(current.store.settled(end)), len: None, committed: Some(end) };
