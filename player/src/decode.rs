@@ -9,6 +9,7 @@
 //! what lies before the moment is decoded and dropped. Where the frames say when they are, they are believed, and an
 //! offset that was too far off is chosen again.
 
+mod edits;
 mod format;
 mod one_way;
 mod sink;

@@ -1,6 +1,7 @@
 //! Symphonia, from bytes to samples.
 
-use std::io;
+use std::io::{self, SeekFrom};
+use std::ops::Range;
 
 use symphonia::core::codecs::CodecParameters;
 use symphonia::core::codecs::audio::well_known::{
@@ -18,12 +19,13 @@ use symphonia::core::formats::{FormatId, FormatOptions, FormatReader, SeekMode, 
 use symphonia::core::io::{MediaSource, MediaSourceStream};
 use symphonia::core::meta::{MetadataOptions, StandardTag};
 use symphonia::core::packet::Packet as SymphoniaPacket;
-use symphonia::core::units::{Time, TimeBase};
+use symphonia::core::units::{Duration, Time, TimeBase, Timestamp};
 use symphonia::default::formats::{
     AdtsReader, AiffReader, CafReader, FlacReader, IsoMp4Reader, MkvReader, MpaReader, OggReader, WavReader,
 };
 
 use super::Format;
+use super::edits::{self, Edits};
 use super::one_way::OneWay;
 use crate::text::printable;
 use crate::wave::{MARKER_BYTES, is_wave};
@@ -112,6 +114,8 @@ pub(super) struct Packet {
     packet: SymphoniaPacket,
     /// What stands before its data, and is not part of them.
     header_bytes: u64,
+    /// What of it is heard, in frames of the track's time from its beginning.
+    heard: Option<Range<u64>>,
     pub(super) seconds: Option<f64>,
 }
 
@@ -130,6 +134,8 @@ pub(super) struct Demuxer<'a> {
     time_base: Option<TimeBase>,
     pub(super) container: Container,
     pub(super) codec_name: &'static str,
+    /// What of the track is heard, if it is not all.
+    edits: Option<Edits>,
     /// How long it lasts, if that is known otherwise than from Symphonia.
     duration: Option<f64>,
     samples: Vec<f32>,
@@ -139,11 +145,20 @@ impl<'a> Demuxer<'a> {
     /// Opens what `source` begins with: `container` if that is known, else what it is found to be.
     /// `len` is the length of the source, if it is known.
     pub(super) fn open(
-        source: impl MediaSource + 'a,
+        mut source: impl MediaSource + 'a,
         container: Option<Container>,
         len: Option<u64>,
     ) -> Result<Self, OpenError> {
         let options = FormatOptions::default();
+        let tracks = match container {
+            Some(Container::Mp4) if source.is_seekable() => {
+                // What is wrong with the index, its reader says better.
+                let tracks = edits::read(&mut source).unwrap_or_default();
+                source.seek(SeekFrom::Start(0))?;
+                tracks
+            }
+            _ => Vec::new(),
+        };
         let (mut container, mut duration) = (container, None);
         let source: Box<dyn MediaSource + 'a> = match container {
             Some(Container::Unknown | Container::Wav) | None => {
@@ -177,7 +192,17 @@ impl<'a> Demuxer<'a> {
         };
         let container = Container::of(format.format_info().format);
         let (decoder, track_id, time_base, codec_name) = decoder_for(&*format)?;
-        Ok(Self { format, decoder, track_id, time_base, container, codec_name, duration, samples: Vec::new() })
+        let track_len = format.tracks().iter().find(|track| track.id == track_id).and_then(|track| track.duration);
+        let edits = match container {
+            // What the encoder put before the first frame comes before the time begins.
+            Container::Matroska | Container::Caf => Some(Edits::from_zero()),
+            _ => tracks.into_iter().find(|&(id, _)| id == track_id).map(|(_, edits)| edits),
+        };
+        let edits = edits.and_then(|edits| match track_len {
+            Some(len) if len.get() > 0 => edits.within(len.get()),
+            _ => Some(edits),
+        });
+        Ok(Self { format, decoder, track_id, time_base, container, codec_name, edits, duration, samples: Vec::new() })
     }
 
     /// Another stream follows in the same container.
@@ -188,7 +213,16 @@ impl<'a> Demuxer<'a> {
 
     /// Goes to a moment, by the container's index.
     pub(super) fn seek(&mut self, seconds: f64) {
-        let Some(time) = Time::try_from_secs_f64(seconds.max(0.0)) else { return };
+        let mut seconds = seconds.max(0.0);
+        if let (Some(edits), Some(base)) = (&mut self.edits, self.time_base) {
+            let unit = f64::from(base.numer.get()) / f64::from(base.denom.get());
+            seconds = edits.seek((seconds / unit).round() as u64) as f64 * unit;
+        }
+        self.seek_in_track(seconds);
+    }
+
+    fn seek_in_track(&mut self, seconds: f64) {
+        let Some(time) = Time::try_from_secs_f64(seconds) else { return };
         // Behind the end there is nothing to be heard, and then that is so.
         let _ = self.format.seek(SeekMode::Accurate, SeekTo::Time { time, track_id: Some(self.track_id) });
         self.decoder.reset();
@@ -202,12 +236,33 @@ impl<'a> Demuxer<'a> {
                 packet => packet?,
             };
             let Some(packet) = packet else { return Ok(None) };
-            if packet.track_id == self.track_id {
-                let seconds = self.time_base.map(|base| base.calc_time_saturating(packet.pts).as_secs_f64());
-                // A checksum, which few have, would be two more.
-                let header_bytes = if self.container == Container::Adts { 7 } else { 0 };
-                return Ok(Some(Packet { packet, header_bytes, seconds }));
+            if packet.track_id != self.track_id {
+                continue;
             }
+            let (mut pts, mut heard) = (packet.pts, None);
+            if let Some(edits) = &mut self.edits {
+                let (edit, at) = (edits.now(), packet.pts.get());
+                if u64::try_from(at).is_ok_and(|at| at >= edit.end) {
+                    if !edits.next() {
+                        return Ok(None);
+                    }
+                    let start = edits.now().start;
+                    if start < edit.end
+                        && let (Some(base), Ok(start)) = (self.time_base, i64::try_from(start))
+                    {
+                        self.seek_in_track(base.calc_time_saturating(Timestamp::new(start)).as_secs_f64());
+                    }
+                    continue;
+                }
+                let from = |moment: u64| u64::try_from(i128::from(moment) - i128::from(at)).unwrap_or(0);
+                heard = Some(from(edit.start)..from(edit.end));
+                let behind = u64::try_from(at).unwrap_or(0).saturating_sub(edit.start);
+                pts = Timestamp::new(edits.begins().saturating_add(behind).try_into().unwrap_or(i64::MAX));
+            }
+            let seconds = self.time_base.map(|base| base.calc_time_saturating(pts).as_secs_f64());
+            // A checksum, which few have, would be two more.
+            let header_bytes = if self.container == Container::Adts { 7 } else { 0 };
+            return Ok(Some(Packet { packet, header_bytes, heard, seconds }));
         }
     }
 
@@ -227,6 +282,13 @@ impl<'a> Demuxer<'a> {
                 format
             }
         };
+        if let (Some(heard), Some(base)) = (&packet.heard, self.time_base) {
+            let frames = (self.samples.len() / format.channels.max(1)) as u64;
+            let frame = |moment| in_frames(moment, base, format.rate_hz).min(frames) as usize * format.channels;
+            let (start, end) = (frame(heard.start), frame(heard.end));
+            self.samples.truncate(end);
+            self.samples.drain(..start.min(end));
+        }
         Ok((format, &self.samples))
     }
 
@@ -236,7 +298,8 @@ impl<'a> Demuxer<'a> {
             return self.duration;
         }
         let track = self.format.tracks().iter().find(|track| track.id == self.track_id)?;
-        let duration = track.duration.or_else(|| track.num_frames.map(Into::into))?;
+        let edited = self.edits.as_ref().and_then(Edits::len).map(Duration::new);
+        let duration = edited.or(track.duration).or_else(|| track.num_frames.map(Into::into))?;
         Some(track.time_base?.calc_duration_saturating(duration).as_secs_f64()).filter(|&seconds| seconds > 0.0)
     }
 
@@ -258,6 +321,13 @@ impl<'a> Demuxer<'a> {
             (artist, title) => title.or(artist),
         }
     }
+}
+
+/// A time of a track in frames of its samples.
+fn in_frames(moment: u64, base: TimeBase, rate_hz: u32) -> u64 {
+    let (numer, denom) = (u128::from(base.numer.get()), u128::from(base.denom.get()));
+    let frames = (u128::from(moment) * numer * u128::from(rate_hz) + denom / 2) / denom;
+    u64::try_from(frames).unwrap_or(u64::MAX)
 }
 
 fn decode_with(

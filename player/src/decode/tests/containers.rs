@@ -144,3 +144,119 @@ fn aiff_is_heard_from_any_moment() {
     deck.ended.recv_timeout(PATIENCE).unwrap().unwrap();
     deck.decoding.join();
 }
+
+/// Puts a box at the beginning of another, whose name is found first, and of the index.
+fn put_in(mp4: &mut Vec<u8>, within: &[u8; 4], inner: &[u8]) {
+    let names = if within == b"moov" { vec![b"moov"] } else { vec![b"moov", within] };
+    for name in &names {
+        let at = mp4.windows(4).position(|found| found == *name).unwrap();
+        let len = u32::from_be_bytes(mp4[at - 4..at].try_into().unwrap()) + inner.len() as u32;
+        mp4[at - 4..at].copy_from_slice(&len.to_be_bytes());
+    }
+    let at = mp4.windows(4).position(|found| found == within).unwrap() + 4;
+    mp4.splice(at..at, inner.iter().copied());
+}
+
+/// 10,000 samples in MP4, with an edit list of lengths and beginnings.
+fn edited(samples: &[i16], edits: &[(u32, i32)]) -> Vec<u8> {
+    let mut bytes = mp4(samples, samples.len() as u32);
+    let entries: Vec<u32> = edits.iter().flat_map(|&(len, start)| [len, start as u32, 0x10000]).collect();
+    let list = [words(&[0, edits.len() as u32]), words(&entries)].concat();
+    put_in(&mut bytes, b"trak", &mp4_box(b"edts", &[&mp4_box(b"elst", &[&list])]));
+    bytes
+}
+
+fn play_mono(reader: &mut PcmReader<f32>) -> Vec<f32> {
+    let mut played = Vec::new();
+    while let Ok(frames @ 1..) = reader.wait(1_000) {
+        let mut period = vec![0.0; frames.min(1_000)];
+        let frames = reader.fill(&mut period).frames;
+        played.extend_from_slice(&period[..frames]);
+    }
+    played
+}
+
+fn ramp() -> (Vec<i16>, Vec<f32>) {
+    let samples: Vec<i16> = (0..10_000).map(|n| n * 3).collect();
+    let heard = samples.iter().map(|&sample| f32::from(sample) / 32_768.0).collect();
+    (samples, heard)
+}
+
+#[test]
+fn an_edit_list_says_what_is_heard() {
+    // The encoder's delay was heard, and what fills up the last packet.
+    let (samples, all) = ramp();
+    type Case<'a> = (&'a [(u32, i32)], &'a [std::ops::Range<usize>]);
+    let cases: [Case; 9] = [
+        (&[(8_000, 1_024)], &[1_024..9_024]),
+        (&[(500, -1), (8_000, 1_024)], &[1_024..9_024]),
+        (&[(20_000, 1_024)], &[1_024..10_000]),
+        (&[(0, 1_024)], &[1_024..10_000]),
+        (&[(100, 1_024), (3_000, 1_124), (500, 6_000)], &[1_024..4_124, 6_000..6_500]),
+        (&[(1_000, 5_000), (2_000, 300), (2_000, 300)], &[5_000..6_000, 300..2_300, 300..2_300]),
+        // Nothing would be left: there is no such list then.
+        (&[(500, 20_000)], &[0..10_000]),
+        (&[(500, -1)], &[0..10_000]),
+        (&[], &[0..10_000]),
+    ];
+    for (edits, heard) in cases {
+        let deck = Deck::of_file(&edited(&samples, edits), file());
+        let (mut reader, _) = deck.opened.recv().unwrap();
+        let played = play_mono(&mut reader);
+        let expected = heard.iter().flat_map(|range| &all[range.clone()]).copied().collect::<Vec<_>>();
+        assert!(played == expected, "{edits:?}: {} of {}", played.len(), expected.len());
+        deck.ended.recv_timeout(PATIENCE).unwrap().unwrap();
+        let seconds = expected.len() as f64 / 48e3;
+        assert!((deck.timeline.duration().unwrap() - seconds).abs() < 1e-6, "{edits:?}");
+        assert_eq!(deck.decoding.broken(), 0, "{edits:?}");
+        deck.decoding.join();
+    }
+}
+
+#[test]
+fn a_seek_goes_by_the_edit_list() {
+    let (samples, all) = ramp();
+    // In small steps, so that the end is not decoded before the seek.
+    let options = DecodeOptions { ahead: Duration::from_millis(20), ..file() };
+    let deck = Deck::of_file(&edited(&samples, &[(4_800, 5_000), (4_800, 100)]), options);
+    let (mut reader, _) = deck.opened.recv().unwrap();
+    let mut period = vec![0.0; 1_200];
+    assert!(reader.wait(900).is_ok() && reader.fill(&mut period).frames > 0);
+    for seconds in [0.15, 0.05] {
+        deck.decoding.seek(Target::Seconds(seconds));
+        let mut period = vec![0.0; 200];
+        let frames = reader.wait(200).unwrap().min(200);
+        assert_eq!(reader.fill(&mut period[..frames]).frames, frames);
+        let at = (seconds * 48e3) as usize;
+        let at = if at < 4_800 { 5_000 + at } else { 100 + at - 4_800 };
+        assert!(period[..frames] == all[at..at + frames], "after a seek to {seconds} s");
+    }
+    let rest = play_mono(&mut reader);
+    assert!(rest.ends_with(&all[100..4_900]));
+    deck.ended.recv_timeout(PATIENCE).unwrap().unwrap();
+    deck.decoding.join();
+}
+
+#[test]
+fn what_itunes_notes_of_the_encoder_is_cut_off() {
+    let (samples, all) = ramp();
+    let note = b" 00000000 00000840 000001CA 00000000000017A6 00000000";
+    let note = mp4_box(
+        b"----",
+        &[
+            &mp4_box(b"mean", &[b"\0\0\0\0com.apple.iTunes"]),
+            &mp4_box(b"name", &[b"\0\0\0\0iTunSMPB"]),
+            &mp4_box(b"data", &[&words(&[1, 0]), note]),
+        ],
+    );
+    let hdlr = mp4_box(b"hdlr", &[&words(&[0, 0]), b"mdir", &[0; 13]]);
+    let meta = mp4_box(b"meta", &[&words(&[0]), &hdlr, &mp4_box(b"ilst", &[&note])]);
+    for edits in [&[][..], &[(10_000, 0)]] {
+        let mut bytes = edited(&samples, edits);
+        put_in(&mut bytes, b"moov", &mp4_box(b"udta", &[&meta]));
+        let deck = Deck::of_file(&bytes, file());
+        let (mut reader, _) = deck.opened.recv().unwrap();
+        assert!(play_mono(&mut reader) == all[0x840..0x840 + 0x17a6], "{edits:?}");
+        deck.decoding.join();
+    }
+}
