@@ -260,3 +260,101 @@ fn what_itunes_notes_of_the_encoder_is_cut_off() {
         deck.decoding.join();
     }
 }
+
+/// FLAC in Ogg with a picture of so many bytes before its audio; how long all before that is, and the samples.
+fn ogg_with_picture(picture: usize, blocks: usize) -> (Vec<u8>, usize, Vec<f32>) {
+    let mut encoder = FlacEncoder::new().unwrap();
+    let mut music = Music::new(1);
+    let head = encoder.header().unwrap();
+    let mut numbers = 0..;
+    let mut next =
+        |flags, granule, lacing: &[u8], body: &[u8]| laced_page(flags, granule, numbers.next().unwrap(), lacing, body);
+    let mapping = [b"\x7fFLAC\x01\0\0\x02fLaC\0", &head[5..4 + 4 + 34]].concat();
+    let mut ogg = next(2, 0, &[mapping.len() as u8], &mapping);
+    let comment = b"\x04\0\0\x08\0\0\0\0\0\0\0\0";
+    ogg.extend(next(0, 0, &[comment.len() as u8], comment));
+    // Its length has 24 bits; what it says does not matter here.
+    let block = [&b"\x86"[..], &(picture as u32).to_be_bytes()[1..], &vec![b'O'; picture]].concat();
+    let pieces = block.chunks_exact(255 * 255);
+    let rest = pieces.remainder();
+    for (nth, piece) in pieces.enumerate() {
+        ogg.extend(next(u8::from(nth > 0), -1, &[255; 255], piece));
+    }
+    let mut lacing = vec![255; rest.len() / 255];
+    lacing.push((rest.len() % 255) as u8);
+    ogg.extend(next(1, 0, &lacing, rest));
+    let head_len = ogg.len();
+    let mut samples = Vec::new();
+    for number in 0..blocks {
+        let mut block = [0; BLOCK_FRAMES * CHANNELS];
+        music.render(&mut block);
+        let frame = encoder.encode(&block).unwrap();
+        let mut lacing = vec![255; frame.len() / 255];
+        lacing.push((frame.len() % 255) as u8);
+        ogg.extend(next(0, ((number + 1) * BLOCK_FRAMES) as i64, &lacing, frame));
+        samples.extend(block.iter().map(|&sample| f32::from(sample) / 32_768.0));
+    }
+    (ogg, head_len, samples)
+}
+
+#[test]
+fn ogg_behind_a_picture_is_heard_as_it_comes() {
+    // The whole of a file was looked through for a head when the picture was too large to be one.
+    for picture in [2 << 20, 17 << 20] {
+        let (bytes, _, samples) = ogg_with_picture(picture, 20);
+        let mut deck = Deck::new(1 << 25, file());
+        let (first, rest) = bytes.split_at(bytes.len() - 4_000);
+        deck.writer.append(first).unwrap();
+        let (mut reader, _) = deck.opened.recv_timeout(PATIENCE).expect("there is sound before the end has come");
+        let before = play(&mut reader, 4_000);
+        assert!(!before.is_empty() && samples.starts_with(&before), "{picture}");
+        deck.writer.append(rest).unwrap();
+        deck.writer.commit(None).unwrap();
+        let all = [before, play(&mut reader, usize::MAX)].concat();
+        assert!(all == samples, "{picture}: {} of {}", all.len(), samples.len());
+        assert_eq!(deck.decoding.broken(), 0);
+        deck.ended.recv_timeout(PATIENCE).unwrap().unwrap();
+        deck.decoding.join();
+    }
+}
+
+#[test]
+fn a_head_of_ogg_leaves_out_the_picture() {
+    let (bytes, head_len, _) = ogg_with_picture(5 << 20, 3);
+    let mut heads = Vec::new();
+    HeadScanner::new(0).push(&bytes, |head| heads.push(head));
+    let [(0, head)] = &heads[..] else { panic!("{} heads", heads.len()) };
+    assert_eq!((head.len, head.kind), (head_len as u64, HeadKind::Ogg));
+    assert!(head.bytes.len() < 256 << 10, "{}", head.bytes.len());
+}
+
+#[test]
+fn ogg_without_its_beginning_is_not_looked_through() {
+    let (bytes, head_len, _) = ogg_with_picture(100, 20);
+    let mut scanner = HeadScanner::new(0);
+    scanner.push(&bytes[head_len..head_len + 500], |_| panic!("there is no head"));
+    assert!(scanner.is_behind_head() && !scanner.is_done());
+}
+
+#[test]
+fn flac_behind_a_picture_is_heard_as_it_comes() {
+    let (plain, samples) = connection(0, 20);
+    // Behind the description of the samples, which is the last block no longer.
+    let (front, audio) = plain.split_at(42);
+    let mut bytes = front.to_vec();
+    bytes[4] &= 0x7f;
+    bytes.extend([&b"\x86"[..], &(8_u32 << 20).to_be_bytes()[1..], &vec![0; 8 << 20]].concat());
+    bytes.extend(audio);
+    for options in [file(), options()] {
+        let mut deck = Deck::new(1 << 24, options);
+        let (first, rest) = bytes.split_at(bytes.len() - 4_000);
+        deck.connect("audio/flac", first);
+        let (mut reader, _) = deck.opened.recv_timeout(PATIENCE).expect("there is sound before the end has come");
+        let before = play(&mut reader, 4_000);
+        deck.writer.append(rest).unwrap();
+        deck.writer.commit(None).unwrap();
+        assert!([before, play(&mut reader, usize::MAX)].concat() == samples);
+        deck.ended.recv_timeout(PATIENCE).unwrap().unwrap();
+        deck.decoding.join();
+    }
+}
