@@ -12,6 +12,7 @@
 //! A stream is decoded in sessions, one after the other: each ends where something else begins, be it a connection, a
 //! link of a chain, or a file that somebody joined to another, and the next one looks what that is.
 
+mod edits;
 mod format;
 mod frames;
 mod links;

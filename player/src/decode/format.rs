@@ -1,6 +1,7 @@
 //! Symphonia, from bytes to samples.
 
-use std::io;
+use std::io::{self, SeekFrom};
+use std::ops::Range;
 use std::sync::Arc;
 
 use symphonia::core::codecs::CodecParameters;
@@ -14,10 +15,11 @@ use symphonia::core::formats::{FormatOptions, FormatReader, SeekMode, SeekTo, Tr
 use symphonia::core::io::{MediaSource, MediaSourceStream};
 use symphonia::core::meta::{Metadata, StandardTag};
 use symphonia::core::packet::Packet as SymphoniaPacket;
-use symphonia::core::units::{Time, TimeBase};
+use symphonia::core::units::{Duration, Time, TimeBase, Timestamp};
 use symphonia::default::formats::{AiffReader, CafReader, IsoMp4Reader, MkvReader, OggReader, WavReader};
 
 use super::Format;
+use super::edits::{self, Edits};
 use super::frames::{Frames, Info, Syntax};
 use super::one_way::OneWay;
 use super::stream::Progress;
@@ -96,6 +98,8 @@ impl From<SymphoniaError> for OpenError {
 /// A packet, and when it is to be heard, in seconds of the stream's own time.
 pub(super) struct Packet {
     packet: SymphoniaPacket,
+    /// What of it is heard, in frames of the track's time from its beginning.
+    heard: Option<Range<u64>>,
     pub(super) seconds: Option<f64>,
     /// So many bytes before it could not be made anything of.
     pub(super) skipped: u64,
@@ -140,6 +144,8 @@ pub(super) struct Demuxer<'a> {
     time_base: Option<TimeBase>,
     pub(super) container: Container,
     pub(super) codec_name: &'static str,
+    /// What of the track is heard, if it is not all.
+    edits: Option<Edits>,
     /// How long it lasts, if that is known otherwise than from Symphonia.
     duration: Option<f64>,
     samples: Vec<f32>,
@@ -148,11 +154,17 @@ pub(super) struct Demuxer<'a> {
 impl<'a> Demuxer<'a> {
     /// Opens what `source` begins with, behind tags. `len` is the length of the source, if it is known.
     pub(super) fn open(
-        source: impl MediaSource + 'a,
+        mut source: impl MediaSource + 'a,
         mut container: Container,
         len: Option<u64>,
         progress: &Arc<Progress>,
     ) -> Result<Self, OpenError> {
+        let mut edits = Vec::new();
+        if container == Container::Mp4 && source.is_seekable() {
+            // What is wrong with the index, its reader says better.
+            edits = edits::read(&mut source).unwrap_or_default();
+            source.seek(SeekFrom::Start(0))?;
+        }
         let mut duration = None;
         let source: Box<dyn MediaSource + 'a> = if container == Container::Wav {
             let (head, plain) = OneWay::new(source).plain_wave(len)?;
@@ -182,7 +194,17 @@ impl<'a> Demuxer<'a> {
             Container::Unknown => return Err(SymphoniaError::Unsupported("it is not known what it is").into()),
         };
         let (decoder, track_id, time_base, codec_name) = decoder_for(packets.tracks())?;
-        Ok(Self { packets, decoder, track_id, time_base, container, codec_name, duration, samples: Vec::new() })
+        let track_len = packets.tracks().iter().find(|track| track.id == track_id).and_then(|track| track.duration);
+        let edits = match container {
+            // What the encoder put before the first frame comes before the time begins.
+            Container::Matroska | Container::Caf => Some(Edits::from_zero()),
+            _ => edits.into_iter().find(|&(id, _)| id == track_id).map(|(_, edits)| edits),
+        };
+        let edits = edits.and_then(|edits| match track_len {
+            Some(len) if len.get() > 0 => edits.within(len.get()),
+            _ => Some(edits),
+        });
+        Ok(Self { packets, decoder, track_id, time_base, container, codec_name, edits, duration, samples: Vec::new() })
     }
 
     /// Another stream follows in the same container.
@@ -193,7 +215,16 @@ impl<'a> Demuxer<'a> {
 
     /// Goes to a moment, by the container's index.
     pub(super) fn seek(&mut self, seconds: f64) {
-        let Some(time) = Time::try_from_secs_f64(seconds.max(0.0)) else { return };
+        let mut seconds = seconds.max(0.0);
+        if let (Some(edits), Some(base)) = (&mut self.edits, self.time_base) {
+            let unit = f64::from(base.numer.get()) / f64::from(base.denom.get());
+            seconds = edits.seek((seconds / unit).round() as u64) as f64 * unit;
+        }
+        self.seek_in_track(seconds);
+    }
+
+    fn seek_in_track(&mut self, seconds: f64) {
+        let Some(time) = Time::try_from_secs_f64(seconds) else { return };
         // Behind the end there is nothing to be heard, and then that is so.
         if let Packets::Symphonia(format) = &mut self.packets {
             let _ = format.seek(SeekMode::Accurate, SeekTo::Time { time, track_id: Some(self.track_id) });
@@ -209,10 +240,31 @@ impl<'a> Demuxer<'a> {
                 next => next?,
             };
             let Some((packet, skipped)) = next else { return Ok(None) };
-            if packet.track_id == self.track_id {
-                let seconds = self.time_base.map(|base| base.calc_time_saturating(packet.pts).as_secs_f64());
-                return Ok(Some(Packet { packet, seconds, skipped }));
+            if packet.track_id != self.track_id {
+                continue;
             }
+            let (mut pts, mut heard) = (packet.pts, None);
+            if let Some(edits) = &mut self.edits {
+                let (edit, at) = (edits.now(), packet.pts.get());
+                if u64::try_from(at).is_ok_and(|at| at >= edit.end) {
+                    if !edits.next() {
+                        return Ok(None);
+                    }
+                    let start = edits.now().start;
+                    if start < edit.end
+                        && let (Some(base), Ok(start)) = (self.time_base, i64::try_from(start))
+                    {
+                        self.seek_in_track(base.calc_time_saturating(Timestamp::new(start)).as_secs_f64());
+                    }
+                    continue;
+                }
+                let from = |moment: u64| u64::try_from(i128::from(moment) - i128::from(at)).unwrap_or(0);
+                heard = Some(from(edit.start)..from(edit.end));
+                let behind = u64::try_from(at).unwrap_or(0).saturating_sub(edit.start);
+                pts = Timestamp::new(edits.begins().saturating_add(behind).try_into().unwrap_or(i64::MAX));
+            }
+            let seconds = self.time_base.map(|base| base.calc_time_saturating(pts).as_secs_f64());
+            return Ok(Some(Packet { packet, heard, seconds, skipped }));
         }
     }
 
@@ -256,6 +308,13 @@ impl<'a> Demuxer<'a> {
                 format
             }
         };
+        if let (Some(heard), Some(base)) = (&packet.heard, self.time_base) {
+            let frames = (self.samples.len() / format.channels.max(1)) as u64;
+            let frame = |moment| in_frames(moment, base, format.rate_hz).min(frames) as usize * format.channels;
+            let (start, end) = (frame(heard.start), frame(heard.end));
+            self.samples.truncate(end);
+            self.samples.drain(..start.min(end));
+        }
         Ok((format, &self.samples))
     }
 
@@ -265,7 +324,8 @@ impl<'a> Demuxer<'a> {
             return self.duration;
         }
         let track = self.packets.tracks().iter().find(|track| track.id == self.track_id)?;
-        let duration = track.duration.or_else(|| track.num_frames.map(Into::into))?;
+        let edited = self.edits.as_ref().and_then(Edits::len).map(Duration::new);
+        let duration = edited.or(track.duration).or_else(|| track.num_frames.map(Into::into))?;
         Some(track.time_base?.calc_duration_saturating(duration).as_secs_f64()).filter(|&seconds| seconds > 0.0)
     }
 
@@ -287,6 +347,13 @@ impl<'a> Demuxer<'a> {
             (artist, title) => title.or(artist),
         }
     }
+}
+
+/// A time of a track in frames of its samples.
+fn in_frames(moment: u64, base: TimeBase, rate_hz: u32) -> u64 {
+    let (numer, denom) = (u128::from(base.numer.get()), u128::from(base.denom.get()));
+    let frames = (u128::from(moment) * numer * u128::from(rate_hz) + denom / 2) / denom;
+    u64::try_from(frames).unwrap_or(u64::MAX)
 }
 
 fn decode_with(

@@ -280,19 +280,26 @@ fn a_station_that_never_comes_to_its_audio_is_none() {
 
 /// A page of Ogg that holds one packet of fewer than 255 × 255 bytes.
 fn page(flags: u8, granule: i64, number: u32, packet: &[u8]) -> Vec<u8> {
+    let mut lacing = vec![255; packet.len() / 255];
+    lacing.push((packet.len() % 255) as u8);
+    laced_page(flags, granule, number, &lacing, packet)
+}
+
+/// A page of Ogg that holds parts of packets, of these lengths.
+fn laced_page(flags: u8, granule: i64, number: u32, lacing: &[u8], body: &[u8]) -> Vec<u8> {
     let mut page = b"OggS\0".to_vec();
     page.push(flags);
     page.extend(granule.to_le_bytes());
     page.extend(77u32.to_le_bytes());
     page.extend(number.to_le_bytes());
     page.extend([0; 4]);
-    page.push((packet.len() / 255 + 1) as u8);
-    page.extend(std::iter::repeat_n(255, packet.len() / 255));
-    page.push((packet.len() % 255) as u8);
-    page.extend(packet);
-    let crc = page.iter().fold(0u32, |crc, &byte| {
-        (0..8).fold(crc ^ u32::from(byte) << 24, |crc, _| crc << 1 ^ if crc >> 31 == 1 { 0x04c1_1db7 } else { 0 })
+    page.push(lacing.len() as u8);
+    page.extend(lacing);
+    page.extend(body);
+    let table: [u32; 256] = std::array::from_fn(|byte| {
+        (0..8).fold((byte as u32) << 24, |crc, _| crc << 1 ^ if crc >> 31 == 1 { 0x04c1_1db7 } else { 0 })
     });
+    let crc = page.iter().fold(0u32, |crc, &byte| crc << 8 ^ table[(crc >> 24) as usize ^ usize::from(byte)]);
     page[22..26].copy_from_slice(&crc.to_le_bytes());
     page
 }
