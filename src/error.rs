@@ -1,6 +1,11 @@
 //! Errors: rich ones for those who can wait, `Copy` ones for a callback.
 
-use std::{fmt, io, ops::Range, path::PathBuf, sync::Arc};
+use std::{
+    fmt, io,
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// A stretch of stream offsets, `start..end` in bytes. `Range<u64>`, but `Copy`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -134,7 +139,7 @@ pub enum StorageError {
     },
 
     /// The path names something that cannot hold a stream. Nothing was changed.
-    #[error("{} is {what}", .path.display())]
+    #[error("{} is {what}", Name(.path))]
     NotAFile {
         /// The path.
         path: PathBuf,
@@ -143,7 +148,7 @@ pub enum StorageError {
     },
 
     /// Something could not be done with a file.
-    #[error("cannot {doing} {}: {source}", .path.display())]
+    #[error("cannot {doing} {}: {source}", Name(.path))]
     File {
         /// The file or folder.
         path: PathBuf,
@@ -292,6 +297,18 @@ pub enum StorageError {
     /// A reason in the words of whoever failed the resource.
     #[error("{0}")]
     Other(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A path that may be empty, in words.
+struct Name<'a>(&'a Path);
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_os_str().is_empty() {
+            true => f.write_str("an empty path"),
+            false => self.0.display().fmt(f),
+        }
+    }
 }
 
 /// An amount that may be unknown (0), in words.

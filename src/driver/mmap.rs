@@ -258,7 +258,7 @@ impl Driver for MmapDriver {
 
     fn open(options: MmapOptions) -> StorageResult<(Self, DriverState)> {
         if options.path.file_name().is_none() {
-            return Err(StorageError::NotAFile { path: options.path, what: "no name of a file" });
+            return Err(StorageError::NotAFile { path: options.path, what: "not the name of a file" });
         }
         if let Some(len) = options.len.filter(|&len| len > MAX_OFFSET) {
             return Err(InvalidOptions::LengthTooLarge(len).into());
