@@ -183,7 +183,7 @@ pub enum StorageError {
     },
 
     /// The path names something that cannot hold a stream. Nothing was changed.
-    #[error("{} is {what}", .path.display())]
+    #[error("{} is {what}", Name(.path))]
     NotAFile {
         /// The path.
         path: PathBuf,
@@ -192,7 +192,7 @@ pub enum StorageError {
     },
 
     /// Something could not be done with a file.
-    #[error("cannot {doing} {}: {source}", .path.display())]
+    #[error("cannot {doing} {}: {source}", Name(.path))]
     File {
         /// The file or folder.
         path: PathBuf,
@@ -337,6 +337,18 @@ pub enum StorageError {
     /// A reason in the words of whoever failed the resource.
     #[error("{0}")]
     Other(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A path that may be empty, in words.
+struct Name<'a>(&'a Path);
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_os_str().is_empty() {
+            true => f.write_str("an empty path"),
+            false => self.0.display().fmt(f),
+        }
+    }
 }
 
 /// An amount that may be unknown (0), in words.
