@@ -97,11 +97,12 @@ pub fn memory_kib(figure: &str) -> u64 {
     line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
 }
 
-/// How many bytes this process has read from files.
-pub fn bytes_read() -> u64 {
+/// How many bytes this process has read from files and the like, and how many it has written.
+pub fn bytes_read_and_written() -> (u64, u64) {
     let io = std::fs::read_to_string("/proc/self/io").expect("/proc is mounted");
-    let line = io.lines().find_map(|line| line.strip_prefix("rchar: ")).expect("the kernel knows it");
-    line.trim().parse().expect("a number")
+    let count = |name| io.lines().find_map(|line| line.strip_prefix(name)).expect("the kernel knows it");
+    let [read, written] = ["rchar: ", "wchar: "].map(|name| count(name).trim().parse().expect("a number"));
+    (read, written)
 }
 
 /// How many mappings this process has of files whose path contains `name`, gone ones included.

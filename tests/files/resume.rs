@@ -1,7 +1,7 @@
 //! Which unfinished file is resumed, what becomes of the others, and when they go.
 
 use crate::{
-    alone::{alone, bytes_read},
+    alone::{alone, alone_with_mounts, answer, bytes_read_and_written, mount_small},
     assert_same, finish, options, pattern, read_all, resuming,
     scratch::Scratch,
     threads::assert_is,
@@ -229,7 +229,9 @@ fn an_index_makes_no_more_read_than_the_file_has() {
         let right = crc32fast::hash(&data);
         let shifted = |i: u64| crc32fast::hash(&data[i as usize..]);
         // The same stretch, right and wrong; stretches that overlap but for a byte; small ones within a large one.
-        let forgeries: [(&str, u64, Vec<Forged>); 4] = [
+        let half = (0, FILE / 2, crc32fast::hash(&data[..FILE as usize / 2]));
+        let forgeries: [(&str, u64, Vec<Forged>); 5] = [
+            ("half of it twice", FILE, vec![half, half, (FILE / 2, FILE, shifted(FILE / 2))]),
             ("right", FILE, (0..200).map(|_| (0, FILE, right)).collect()),
             ("wrong", 0, (0..200).map(|_| (0, FILE, !right)).collect()),
             ("overlapping", FILE, (0..20).map(|i| (i, FILE, shifted(i))).collect()),
@@ -240,9 +242,9 @@ fn an_index_makes_no_more_read_than_the_file_has() {
             fs::write(scratch.path("f.part"), &data).unwrap();
             let size = 40 + 24 * records.len() as u64;
             forge(&scratch.path("f.part.index"), None, b"v1", records.into_iter());
-            let before = bytes_read();
+            let before = bytes_read_and_written().0;
             let resource = open(tagged(&scratch, "v1")).unwrap();
-            let read = bytes_read() - before;
+            let read = bytes_read_and_written().0 - before;
             assert!(read <= FILE + size + (256 << 10), "{what}: {read} bytes were read");
             let dropped = FILE - believed;
             assert_eq!(resource.leftover(), Leftover::Resumed { bytes: believed, dropped }, "{what}");
@@ -335,26 +337,32 @@ fn an_open_is_given_the_token_of_its_resource() {
 /// A length of 1 TiB in an index took the whole disk, and the right length then had no room.
 #[test]
 fn a_forged_length_leaves_the_room_to_the_right_one() {
-    use crate::alone::{alone_with_mounts, mount_small};
     alone_with_mounts(a_forged_length_leaves_the_room_to_the_right_one, || {
         const DISK: u64 = 4 << 20;
-        for (forged, statfs) in [(1 << 40, true), (DISK + 1, true), (1 << 40, false), (DISK + 1, false)] {
+        // A file system that cannot reserve, so that zeros are written; and one that does not say what is free either.
+        let systems = [(true, true), (true, false), (false, false)];
+        for (forged, (statfs, fallocate)) in [1 << 40, DISK + 1].into_iter().flat_map(|len| systems.map(|it| (len, it)))
+        {
             let scratch = Scratch::new();
             mount_small(&scratch.path(""), DISK);
             std::thread::scope(|scope| {
                 scope
                     .spawn(|| {
                         if !statfs {
-                            // A file system that says neither how much is free nor how to reserve: zeros are written.
-                            crate::alone::answer(libc::SYS_fstatfs, libc::ENOSYS);
-                            crate::alone::answer(libc::SYS_fallocate, libc::EOPNOTSUPP);
+                            answer(libc::SYS_fstatfs, libc::ENOSYS);
+                        }
+                        if !fallocate {
+                            answer(libc::SYS_fallocate, libc::EOPNOTSUPP);
                         }
                         let data = pattern(3, 0..LEN);
                         let mut part = fs::File::create(scratch.path("f.part")).unwrap();
                         part.write_all(&data).unwrap();
                         let record = (0, LEN, crc32fast::hash(&data));
                         forge(&scratch.path("f.part.index"), Some(forged), b"v1", [record].into_iter());
+                        let before = bytes_read_and_written().1;
                         assert_is!(open(tagged(&scratch, "v1")), Err(StorageError::DiskFull { .. }));
+                        let written = bytes_read_and_written().1 - before;
+                        assert!(!statfs || written < LEN, "the free space is asked first");
                         assert_eq!(part.seek(SeekFrom::End(0)).unwrap(), LEN);
                         assert!(part.metadata().unwrap().blocks() * 512 < 2 * LEN);
                         let right = MmapOptions { len: Some(DISK / 2), ..tagged(&scratch, "v1") };
