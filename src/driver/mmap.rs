@@ -289,7 +289,7 @@ fn committed_file(options: &MmapOptions) -> StorageResult<Option<File>> {
 fn check_name(path: &Path) -> StorageResult<()> {
     match path.file_name() {
         Some(_) => Ok(()),
-        None => Err(StorageError::NotAFile { path: path.to_owned(), what: "no name of a file" }),
+        None => Err(StorageError::NotAFile { path: path.to_owned(), what: "not the name of a file" }),
     }
 }
 
