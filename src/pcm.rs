@@ -57,7 +57,7 @@ use crate::{
     cancel::OnCancel,
     lifecycle::{Life, Stage},
     sync::{AtomicU64, CachePadded, Deadline, Ordering::*, Tally, fence},
-    wait::{DEFAULT_PACE, Interrupts, Look, Patience, WaitTable, Waited, WakeAll},
+    wait::{DEFAULT_PACE, Look, Patience, WaitTable, Waited, WakeAll, Watch},
     window::Window,
 };
 use std::{
@@ -338,7 +338,7 @@ impl Shared {
     fn wait_for_playhead<T>(
         &self,
         deadline: Option<&Deadline>,
-        interrupts: Option<&Interrupts>,
+        interrupts: Option<Watch<'_>>,
         look: impl Fn(Progress) -> Option<Result<T, PcmError>>,
     ) -> Result<T, PcmError> {
         loop {

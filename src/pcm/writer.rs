@@ -395,7 +395,7 @@ impl<S: Sample> PcmWriter<S> {
 
     fn drain_before(&mut self, epoch: Epoch, deadline: Option<&Deadline>) -> Result<(), PcmError> {
         self.end_epoch(epoch)?;
-        self.shared.wait_for_playhead(deadline, Some(&self.interrupts), |progress| {
+        self.shared.wait_for_playhead(deadline, Some(self.interrupts.watch()), |progress| {
             if progress.epoch == epoch { progress.drained() } else { Some(Err(PcmError::Stale)) }
         })
     }
