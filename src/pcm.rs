@@ -30,13 +30,17 @@
 //!             new epoch: answered.store(BUSY); fence(Release)                                    [epoch]
 //!                        base, media_ahead.store(…); answered.store(epoch, Release)         [epoch]
 //!             room: end + n ≤ max(position.load(Acquire), base) + capacity                       [playhead]
-//!   fill      r = requested.load(Acquire); answered.load(Acquire) ≠ r → silence           [seek] [epoch]
+//!   fill      r = requested.load(Acquire); answered.load(Acquire) < r → silence           [seek] [epoch]
 //!             base, media_ahead; fence(Acquire); answered changed → silence                            [epoch]
+//!             if max(position, base) + n lies beyond the known end: end.load(Acquire), and then answered,
+//!             base and media_ahead once more, as above                                           [end] [epoch]
 //!             p = max(position, base); copy from the window, validated, else silence
 //!             position.store(p + n, Release)                                                     [playhead]
 //! ```
 //!
-//! A `fill` that had begun when the seek was called may finish. Checked by `loom-tests/models/src/pcm.rs`.
+//! A `fill` that had begun when the seek was called may finish, or run into the new epoch. Which frames are whose is told
+//! by an answer that is looked at after the end: frames of a later answer were published after that, so that whoever
+//! sees them below the end sees it, too. Checked by `loom-tests/models/src/pcm.rs`.
 
 mod reader;
 mod tap;
@@ -276,12 +280,12 @@ impl Shared {
     /// The answered epoch, where it begins, and how far the medium is ahead of the ring; `None` while the writer changes over.
     #[inline]
     fn epoch_base(&self) -> Option<(Epoch, u64, u64)> {
-        // [epoch] Acquire: pairs with the Release in `begin`.
+        // [epoch] Acquire: pairs with the Release in `answer`.
         let answered = self.answered.load(Acquire);
         // Relaxed, both: the fences [epoch] and the second look at `answered` see to it that they belong together.
         let base = self.base.load(Relaxed);
         let media_ahead = self.media_ahead.load(Relaxed);
-        // [epoch] Acquire: pairs with the Release fence in `begin`.
+        // [epoch] Acquire: pairs with the Release fence in `answer`.
         fence(Acquire);
         // Relaxed, because of the fence.
         let unchanged = self.answered.load(Relaxed) == answered;

@@ -1,8 +1,6 @@
 //! `pcm.rs` and the files below it.
 //!
-//! Not here: `known_end - from` without saturation. The end is loaded again if it is not above `from`, and after an answer
-//! with Acquire it is not below the base that came with the answer; the second look at the answer rules out a later base.
-//! And the Release and Acquire of the playhead as far as the writer goes: the fences of the window already keep a byte
+//! Not here: the Release and Acquire of the playhead as far as the writer goes. The fences of the window already keep a byte
 //! from being replaced before it is read (loom runs no load after a store that depends on it). A tap needs them.
 
 use super::{Edit, Mutant, edit};
@@ -17,9 +15,45 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "pcm/no-answer-check",
         why: "frames of the old epoch are played although a seek was asked for",
-        edits: &[edit(READER, &["fn look"], "epoch == requested", "true")],
+        edits: &[edit(READER, &["fn look"], "epoch >= requested", "true")],
         caught_by: &["pcm::a_seek_between_two_fills", "pcm::a_seek_while_it_plays"],
         symptom: "STALE",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "pcm/no-look-at-the-answer-after-the-end",
+        why: "frames of a later answer are told as being at the place of this one",
+        edits: &[edit(READER, &["fn look"], "answer = answered().ok_or(Silence(ReadError::NotYet))?;", "")],
+        caught_by: &["pcm::a_place_corrected_while_it_fills", "pcm::a_seek_behind_a_fill_that_had_begun"],
+        symptom: "WRONG",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "pcm/answer-looked-at-before-the-end",
+        why: "frames of a later answer are told as being at the place of this one",
+        edits: &[edit(
+            READER,
+            &["fn look"],
+            "stage = shared.life.stage(); self.known_end = shared.window.end(); \
+             answer = answered().ok_or(Silence(ReadError::NotYet))?;",
+            "stage = shared.life.stage(); answer = answered().ok_or(Silence(ReadError::NotYet))?; \
+             self.known_end = shared.window.end();",
+        )],
+        caught_by: &["pcm::a_place_corrected_while_it_fills", "pcm::a_seek_behind_a_fill_that_had_begun"],
+        symptom: "WRONG",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "pcm/end-below-the-base",
+        why: "the epoch began behind the end that was seen: what lies below its beginning is none of its frames",
+        edits: &[edit(
+            READER,
+            &["fn look"],
+            "self.known_end.saturating_sub(from)",
+            "self.known_end.wrapping_sub(from)",
+        )],
+        caught_by: &["pcm::a_seek_behind_a_fill_that_had_begun"],
+        symptom: "WRONG",
         ..Mutant::NONE
     },
     Mutant {
@@ -220,7 +254,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "pcm/playhead-store-relaxed",
         why: "a tap sees the playhead and not the base of its epoch: it hears frames that were skipped",
-        edits: &[edit(READER, &["fn take"], "shared.position.store(head.position, «Release»)", "Relaxed")],
+        edits: &[edit(READER, &["fn played"], "shared.position.store(head.position, «Release»)", "Relaxed")],
         caught_by: &["pcm::a_tap_leaves_out_what_was_skipped"],
         symptom: "NOT heard",
         ..Mutant::NONE
