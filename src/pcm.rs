@@ -30,10 +30,11 @@
 //!             new epoch: answered.store(BUSY); fence(Release)                                    [epoch]
 //!                        base, media_ahead.store(…); answered.store(epoch, Release)         [epoch]
 //!             room: end + n ≤ max(position.load(Acquire), base) + capacity                       [playhead]
-//!   fill      r = requested.load(Acquire); answered.load(Acquire) < r → silence           [seek] [epoch]
+//!   fill      r = requested.load(Acquire)                                                         [seek]
+//!             end.load(Acquire), unless position + n is known to lie below it                          [end]
+//!             answered.load(Acquire) < r → silence                                                    [epoch]
 //!             base, media_ahead; fence(Acquire); answered changed → silence                            [epoch]
-//!             if max(position, base) + n lies beyond the known end: end.load(Acquire), and then answered,
-//!             base and media_ahead once more, as above                                           [end] [epoch]
+//!             position < base → end and answered once more, as above                             [end] [epoch]
 //!             p = max(position, base); copy from the window, validated, else silence
 //!             position.store(p + n, Release)                                                     [playhead]
 //! ```

@@ -115,7 +115,7 @@ impl<S: Sample> PcmReader<S> {
     fn copy(&self, ready: &mut Ready, at: usize, out: &mut [S]) {
         let shared = &*self.shared;
         let channels = shared.channels::<S>();
-        let mut n = ready.frames.saturating_sub(at).min(out.len() / channels) * channels;
+        let mut n = (ready.frames.saturating_sub(at) * channels).min(out.len());
         let from = ready.from + at as u64 * shared.frame_bytes;
         if n > 0 && shared.window.read(from, bytes_of_mut(&mut out[..n]), self.head.known_end).is_none() {
             // The window has left these frames behind: a seek was asked for and answered meanwhile, and the writer no
@@ -287,12 +287,26 @@ impl<S: Sample> PcmReader<S> {
 }
 
 impl Playhead {
+    /// Looks at the end of the frames, unless it is known to lie at or above `to`; and before it at the state, as
+    /// everywhere: what was written before the end is played.
+    #[inline]
+    fn look_at_the_end(&mut self, shared: &Shared, to: u64) -> Stage {
+        if self.known_end >= to {
+            return Stage::Active;
+        }
+        let stage = shared.life.stage();
+        self.known_end = shared.window.end();
+        stage
+    }
+
     /// Where the next frames are, and how many bytes of the `wanted` ones.
     #[inline]
     fn look(&mut self, shared: &Shared, wanted: u64) -> Result<There, Silence> {
         let requested = shared.requested();
         // One that was asked for since we looked is as good: its frames are newer.
         let answered = || shared.epoch_base().filter(|&(epoch, ..)| epoch >= requested);
+        // The end, and then the answer: below the end may lie frames that belong to a later answer, at another place.
+        let mut stage = self.look_at_the_end(shared, self.position + wanted);
         let mut answer = match answered() {
             Some(answer) => answer,
             None => match shared.life.stage() {
@@ -301,13 +315,10 @@ impl Playhead {
                 stage => answered().ok_or(Silence(stage.why_no_more()))?,
             },
         };
-        let mut stage = Stage::Active;
-        if self.known_end < self.position.max(answer.1) + wanted {
-            // The state first, as everywhere: what was written before the end is played.
-            stage = shared.life.stage();
-            self.known_end = shared.window.end();
-            // The answer once more, after the end: below it may lie frames that belong to a later one, at another place.
-            // There is none only while the writer changes over.
+        if self.position < answer.1 {
+            // Its frames begin behind what we have looked for. Both again, in the same order; there is no answer only
+            // while the writer changes over once more.
+            stage = self.look_at_the_end(shared, answer.1 + wanted);
             answer = answered().ok_or(Silence(ReadError::NotYet))?;
         }
         let (epoch, base, media_ahead) = answer;

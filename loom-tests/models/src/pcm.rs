@@ -19,7 +19,8 @@ models! {
     two_seeks_while_it_plays => played(1, 3, 2, 1, 2),
     a_seek_between_two_fills => seek_between(),
     a_place_corrected_while_it_fills => corrected(),
-    a_seek_behind_a_fill_that_had_begun => seek_behind(),
+    a_seek_behind_a_fill_that_had_begun => seek_behind(1),
+    two_seeks_behind_a_fill_that_had_begun => seek_behind(2),
     the_seekers_place_is_seen => place_seen(),
     a_paused_callback_does_not_hold_the_writer => paused(),
     all_is_played_before_the_end => played_out(false),
@@ -182,24 +183,29 @@ fn corrected() {
             decoder.step();
             decoder
         });
-        Listener::new(reader).fill(1, 0);
+        let mut listener = Listener::new(reader);
+        listener.fill(1, 0);
         decoding.join().unwrap();
     });
 }
 
-/// A frame, a seek and a frame of the new epoch come while a fill is under way: it is told which is which.
-fn seek_behind() {
-    explore(AtMost(3), || {
+/// A frame, and then a seek and a frame of its epoch, once or twice, come while a fill is under way: it is told which is
+/// which.
+fn seek_behind(seeks: usize) {
+    explore(AtMost(3), move || {
         let (mut decoder, reader) = open(2);
         let control = reader.control();
         let decoding = thread::spawn(move || {
             decoder.step();
-            control.seek();
-            decoder.seek();
-            decoder.step();
+            for _ in 0..seeks {
+                control.seek();
+                decoder.seek();
+                decoder.step();
+            }
             decoder
         });
-        Listener::new(reader).fill(2, 0);
+        let mut listener = Listener::new(reader);
+        listener.fill(2, 0);
         decoding.join().unwrap();
     });
 }

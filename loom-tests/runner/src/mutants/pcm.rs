@@ -15,31 +15,28 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "pcm/no-answer-check",
         why: "frames of the old epoch are played although a seek was asked for",
-        edits: &[edit(READER, &["fn look"], "epoch >= requested", "true")],
+        edits: &[edit(READER, &["fn look("], "epoch >= requested", "true")],
         caught_by: &["pcm::a_seek_between_two_fills", "pcm::a_seek_while_it_plays"],
         symptom: "STALE",
         ..Mutant::NONE
     },
     Mutant {
-        name: "pcm/no-look-at-the-answer-after-the-end",
+        name: "pcm/answer-looked-at-before-the-end",
         why: "frames of a later answer are told as being at the place of this one",
-        edits: &[edit(READER, &["fn look"], "answer = answered().ok_or(Silence(ReadError::NotYet))?;", "")],
+        edits: &[
+            edit(READER, &["fn look("], "self.look_at_the_end(shared, self.position + wanted)", "Stage::Active"),
+            edit(READER, &["fn look("], "self.position < answer.1", "true"),
+            edit(READER, &["fn look("], "answer = answered().ok_or(Silence(ReadError::NotYet))?;", ""),
+        ],
         caught_by: &["pcm::a_place_corrected_while_it_fills", "pcm::a_seek_behind_a_fill_that_had_begun"],
         symptom: "WRONG",
         ..Mutant::NONE
     },
     Mutant {
-        name: "pcm/answer-looked-at-before-the-end",
-        why: "frames of a later answer are told as being at the place of this one",
-        edits: &[edit(
-            READER,
-            &["fn look"],
-            "stage = shared.life.stage(); self.known_end = shared.window.end(); \
-             answer = answered().ok_or(Silence(ReadError::NotYet))?;",
-            "stage = shared.life.stage(); answer = answered().ok_or(Silence(ReadError::NotYet))?; \
-             self.known_end = shared.window.end();",
-        )],
-        caught_by: &["pcm::a_place_corrected_while_it_fills", "pcm::a_seek_behind_a_fill_that_had_begun"],
+        name: "pcm/answer-of-a-new-epoch-looked-at-before-its-end",
+        why: "the epoch that had just begun is over: the frames below the end are those of the next one",
+        edits: &[edit(READER, &["fn look("], "answer = answered().ok_or(Silence(ReadError::NotYet))?;", "")],
+        caught_by: &["pcm::two_seeks_behind_a_fill_that_had_begun"],
         symptom: "WRONG",
         ..Mutant::NONE
     },
@@ -48,7 +45,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         why: "the epoch began behind the end that was seen: what lies below its beginning is none of its frames",
         edits: &[edit(
             READER,
-            &["fn look"],
+            &["fn look("],
             "self.known_end.saturating_sub(from)",
             "self.known_end.wrapping_sub(from)",
         )],
@@ -161,7 +158,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "pcm/base-not-looked-at",
         why: "the reader goes on where it was, in frames of the old epoch",
-        edits: &[edit(READER, &["fn look"], "self.position.max(base)", "self.position")],
+        edits: &[edit(READER, &["fn look("], "self.position.max(base)", "self.position")],
         caught_by: &["pcm::a_seek_between_two_fills"],
         symptom: "WRONG",
         ..Mutant::NONE
@@ -197,12 +194,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "pcm/end-before-the-state",
         why: "the frames written between the two looks are never played",
-        edits: &[edit(
-            READER,
-            &["fn look"],
-            "stage = shared.life.stage(); self.known_end = shared.window.end();",
-            "self.known_end = shared.window.end(); stage = shared.life.stage();",
-        )],
+        edits: &[Edit {
+            file: READER,
+            within: &["fn look_at_the_end"],
+            find: "let stage = shared.life.stage(); self.known_end = shared.window.end();",
+            replace: "self.known_end = shared.window.end(); let stage = shared.life.stage();",
+            binds: "stage",
+        }],
         caught_by: &["pcm::all_is_played_before_the_end"],
         symptom: "EARLY",
         ..Mutant::NONE
@@ -212,7 +210,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         why: "the writer answered and finished between the two looks",
         edits: &[edit(
             READER,
-            &["fn look"],
+            &["fn look("],
             "answered().ok_or(Silence(stage.why_no_more()))?",
             "return Err(Silence(stage.why_no_more()))",
         )],
