@@ -42,14 +42,14 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "pcm/end-below-the-base",
-        why: "the epoch began behind the end that was seen: what lies below its beginning is none of its frames",
+        why: "one more epoch began behind the end that was seen: what lies below its beginning is none of its frames",
         edits: &[edit(
             READER,
             &["fn look("],
             "self.known_end.saturating_sub(from)",
             "self.known_end.wrapping_sub(from)",
         )],
-        caught_by: &["pcm::a_seek_behind_a_fill_that_had_begun"],
+        caught_by: &["pcm::two_seeks_behind_a_fill_that_had_begun"],
         symptom: "WRONG",
         ..Mutant::NONE
     },
@@ -180,7 +180,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         why: "a seek was answered and the ring filled anew while the reader copied",
         edits: &[edit("window.rs", &["fn read_all"], "!self.lapped(offset)", "true")],
         caught_by: &["pcm::a_seek_while_it_plays"],
-        symptom: "LOST",
+        symptom: "WRONG",
         ..Mutant::NONE
     },
     Mutant {
