@@ -12,7 +12,8 @@
 //! ```
 //!
 //! `base` is where the last discontinuity began: a gate that had drained to before it, and does not know of it yet, does
-//! not hold the writer. Checked by `loom-tests/models/src/gate.rs`.
+//! not hold the writer. A gate that has read all of a generation that is over, and was told so, holds nobody either.
+//! Checked by `loom-tests/models/src/gate.rs`.
 
 use crate::{
     Interrupter, MAX_OFFSET, Publication, ReadError, StorageError, StorageResult,
@@ -330,7 +331,13 @@ impl Gate {
     /// Publishes the position, or that there is nothing left to hold the writer for.
     #[inline]
     fn release(&self) {
-        self.publish(if self.retired() { GONE } else { self.position });
+        if self.retired() { self.let_go() } else { self.publish(self.position) }
+    }
+
+    /// Out of line: once a generation.
+    #[cold]
+    fn let_go(&self) {
+        self.publish(GONE);
     }
 
     #[inline]
@@ -501,7 +508,7 @@ struct Found {
 /// Gives the writer the room that this gate held.
 impl Drop for Gate {
     fn drop(&mut self) {
-        self.publish(GONE);
+        self.let_go();
     }
 }
 

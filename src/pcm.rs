@@ -30,9 +30,11 @@
 //!             new epoch: answered.store(BUSY); fence(Release)                                    [epoch]
 //!                        base, media_ahead.store(…); answered.store(epoch, Release)         [epoch]
 //!             room: end + n ≤ max(position.load(Acquire), base) + capacity                       [playhead]
-//!   fill      r = requested.load(Acquire); answered.load(Acquire) ≠ r → silence           [seek] [epoch]
+//!   fill      r = requested.load(Acquire)                                                         [seek]
+//!             ended.load(Acquire); end.load(Acquire), unless position + n is known to lie below it [ended] [end]
+//!             answered.load(Acquire) < r → silence                                                    [epoch]
 //!             base, media_ahead; fence(Acquire); answered changed → silence                            [epoch]
-//!             ended.load(Acquire), before the window's end: of this epoch there are no more         [ended]
+//!             position < base → end and answered once more, as above                             [end] [epoch]
 //!             p = max(position, base); copy from the window, validated, else silence
 //!             position.store(p + n, Release)                                                     [playhead]
 //!   end       after the epoch's last frame: ended.store(epoch, Release)                             [ended]
@@ -42,7 +44,9 @@
 //! names an older epoch from then on, and the writer, which is still there, answers. Only [`PcmWriter::finish`] ends the
 //! stream itself.
 //!
-//! A `fill` that had begun when the seek was called may finish. Checked by `loom-tests/models/src/pcm.rs`.
+//! A `fill` that had begun when the seek was called may finish, or run into the new epoch. Which frames are whose is told
+//! by an answer that is looked at after the end: frames of a later answer were published after that, so that whoever
+//! sees them below the end sees it, too. Checked by `loom-tests/models/src/pcm.rs`.
 
 mod reader;
 mod tap;
@@ -188,6 +192,29 @@ pub fn open<S: Sample>(options: PcmOptions) -> StorageResult<(PcmWriter<S>, PcmR
     Ok((PcmWriter::new(shared.clone()), PcmReader::new(shared)))
 }
 
+/// What was over when it was looked at: the stream, or the frames of an epoch.
+#[derive(Clone, Copy, Debug)]
+struct Over {
+    stage: Stage,
+    /// The newest epoch that the writer has ended.
+    ended: Epoch,
+}
+
+impl Over {
+    /// Nothing is known to be over.
+    const NOTHING: Self = Self { stage: Stage::Active, ended: Epoch(NO_EPOCH) };
+
+    /// The stage of the frames of `epoch`: they are over with the stream, or before it once the writer has ended them.
+    #[inline]
+    fn of(self, epoch: Epoch) -> Stage {
+        match self.stage {
+            // How long the stream is nobody asks here.
+            Stage::Active if self.ended == epoch => Stage::Committed(0),
+            stage => stage,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Shared {
     window: Window,
@@ -293,34 +320,30 @@ impl Shared {
     /// The answered epoch, where it begins, and how far the medium is ahead of the ring; `None` while the writer changes over.
     #[inline]
     fn epoch_base(&self) -> Option<(Epoch, u64, u64)> {
-        // [epoch] Acquire: pairs with the Release in `begin`.
+        // [epoch] Acquire: pairs with the Release in `answer`.
         let answered = self.answered.load(Acquire);
         // Relaxed, both: the fences [epoch] and the second look at `answered` see to it that they belong together.
         let base = self.base.load(Relaxed);
         let media_ahead = self.media_ahead.load(Relaxed);
-        // [epoch] Acquire: pairs with the Release fence in `begin`.
+        // [epoch] Acquire: pairs with the Release fence in `answer`.
         fence(Acquire);
         // Relaxed, because of the fence.
         let unchanged = self.answered.load(Relaxed) == answered;
         (unchanged && answered != BUSY).then_some((Epoch(answered), base, media_ahead))
     }
 
-    /// The stage of the frames of `epoch`: they are over with the stream, or before it once the writer has ended them.
-    /// Asked before the window's end: whoever sees that they are over sees the last of them.
+    /// What is over. Asked before the window's end: whoever sees that frames are over sees the last of them.
     #[inline]
-    fn stage_of(&self, epoch: Epoch) -> Stage {
-        match self.life.stage() {
-            // [ended] Acquire: the end of the last frame is seen after it. Pairs with the Release in `end_epoch`.
-            // How long the stream is nobody asks here.
-            Stage::Active if self.ended.load(Acquire) == epoch.0 => Stage::Committed(0),
-            stage => stage,
-        }
+    fn over(&self) -> Over {
+        let stage = self.life.stage();
+        // [ended] Acquire: the end of the last frame is seen after it. Pairs with the Release in `end_epoch`.
+        Over { stage, ended: Epoch(self.ended.load(Acquire)) }
     }
 
     /// How far the newest epoch has come to be heard.
     fn progress(&self) -> Progress {
         let epoch = self.requested();
-        let stage = self.stage_of(epoch);
+        let stage = self.over().of(epoch);
         // After the stage: a writer that answered and then went did answer.
         let answer = self.epoch_base().filter(|&(answered, ..)| answered == epoch);
         let Some((_, base, _)) = answer else { return Progress { epoch, stage, frames: None } };
@@ -389,7 +412,7 @@ impl Shared {
 #[derive(Clone, Copy)]
 struct Progress {
     epoch: Epoch,
-    /// Of its frames; see [`Shared::stage_of`].
+    /// Of its frames; see [`Over::of`].
     stage: Stage,
     /// `None` while the writer has yet to answer.
     frames: Option<Frames>,

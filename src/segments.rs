@@ -111,14 +111,16 @@ impl Segments {
     /// Below this, bytes can be written without asking the driver for room.
     #[inline]
     pub fn roomy_to(&self) -> u64 {
-        // [room] Acquire: pairs with the Release in `has_room`; what it orders is the length of the file, in the kernel, so
-        // that no model shows it.
+        // [room] Acquire: pairs with the Release in `has_room`, for two reasons. The segments below were mapped, perhaps by
+        // another thread, and are seen to be, or `segment` would find none and panic. And the file is as long as that, or
+        // a write there would fault. No model shows either: the table is the standard library's `OnceLock`, and the length
+        // of the file lies in the kernel.
         self.roomy_to.load(Acquire)
     }
 
     /// The medium has room for all bytes below `end`. Those in segments that are mapped count from now on.
     pub fn has_room(&self, end: u64) {
-        // [room] Release: pairs with the Acquire in `roomy_to`.
+        // [room] Release: pairs with the Acquire in `roomy_to`. A maximum, since several threads may raise it at once.
         self.roomy_to.fetch_max(end.min(self.mapped_to()), Release);
     }
 

@@ -354,7 +354,8 @@ impl Watch<'_> {
     fn take(&self) -> bool {
         // [interrupt] Acquire: what the interrupter did before is seen. Pairs with the Release in `interrupt`.
         let epoch = self.interrupts.epoch.load(Acquire);
-        let new = epoch != self.since;
+        // Later, and not another: `since` may be of a call that saw an epoch which this load does not show yet.
+        let new = epoch > self.since;
         if new {
             // Relaxed: it only says which interrupts need not be answered again. A maximum: another thread may have
             // answered a later one.

@@ -119,8 +119,18 @@ struct CursorModel {
 struct GateModel {
     generation: usize,
     position: u64,
+    /// Where its bytes ended when it looked last. It reads up to there without another look.
+    known_end: u64,
     discontinuities: u64,
-    retired: bool,
+    /// Whether it was told how its generation ended.
+    heard: bool,
+}
+
+impl GateModel {
+    /// It has read all of a generation that is over, and knows that: it holds nobody.
+    fn retired(&self) -> bool {
+        self.heard && self.position == self.known_end
+    }
 }
 
 impl Model {
@@ -198,7 +208,7 @@ impl Model {
 
     /// The slowest gate.
     fn limit(&self) -> Option<u64> {
-        self.gates.iter().filter(|gate| !gate.retired).map(|gate| gate.position.max(self.base)).min()
+        self.gates.iter().filter(|gate| !gate.retired()).map(|gate| gate.position.max(self.base)).min()
     }
 
     fn room(&self) -> u64 {
@@ -286,17 +296,17 @@ impl Model {
         Some(to)
     }
 
-    /// The gate looks at the live edge; returns where its bytes end.
-    fn gate_look(&self, gate: &mut GateModel) -> u64 {
+    /// The gate looks at the live edge.
+    fn gate_look(&self, gate: &mut GateModel) {
         let window = self.window(gate.generation);
-        if !gate.retired {
+        if !gate.retired() {
             if gate.position < window.start {
                 gate.discontinuities += 1;
                 gate.position = window.start;
             }
-            gate.retired = window.end <= gate.position && self.generations[gate.generation].is_some();
+            gate.known_end = window.end.max(gate.position);
+            gate.heard = self.generations[gate.generation].is_some();
         }
-        window.end.max(gate.position)
     }
 }
 
@@ -484,7 +494,10 @@ impl Pair {
             Op::GateRead(which, len) => {
                 let Some(which) = which.checked_rem(model.gates.len()) else { return };
                 let mut own = model.gates.remove(which);
-                let end = model.gate_look(&mut own);
+                if len == 0 || own.known_end - own.position < len as u64 {
+                    model.gate_look(&mut own);
+                }
+                let end = own.known_end;
                 let mut buf = vec![0; len];
                 let read = self.ring.gates[which].try_read(&mut buf).map(|n| buf[..n].to_vec());
                 let expected = if len == 0 {
@@ -507,7 +520,8 @@ impl Pair {
             Op::GateLook(which) => {
                 let Some(which) = which.checked_rem(model.gates.len()) else { return };
                 let mut own = model.gates.remove(which);
-                let end = model.gate_look(&mut own);
+                model.gate_look(&mut own);
+                let end = own.known_end;
                 match self.ring.gates[which].slices() {
                     Ok(slices) => {
                         assert_eq!(slices.offset(), own.position);
@@ -602,7 +616,8 @@ impl Pair {
                 assert_eq!(gate.position(), at);
                 self.ring.gates.push(gate);
                 let generation = self.model.now();
-                self.model.gates.push(GateModel { generation, position: at, discontinuities: 0, retired: false });
+                let gate = GateModel { generation, position: at, known_end: at, discontinuities: 0, heard: false };
+                self.model.gates.push(gate);
             }
             Err(error) => {
                 assert_eq!(name(&error), "OutsideWindow");

@@ -5,8 +5,8 @@ mod threads;
 
 use kinds::{CAPACITY, Kind, over_every_kind};
 use roundelay::{
-    AvailabilityObserver, CancelToken, OnLap, Publication, Resource, RingDriver, RingOptions, Span, StorageError,
-    WaitOutcome, Writer,
+    AvailabilityObserver, CancelToken, MemOptions, OnLap, Publication, Resource, RingDriver, RingOptions, Span,
+    StorageError, WaitOutcome, Writer,
 };
 use std::{
     io::{BufRead, Read, Write},
@@ -658,5 +658,25 @@ fn every_wait_of_writer_and_gate_can_be_interrupted_timed_and_cancelled() {
         let waits_for_room = Sleeper::start(move || writer.append(&[0; 9]));
         resource.cancel();
         assert_is!(waits_for_room.wakes_with(), Err(StorageError::Cancelled));
+    });
+}
+
+/// Several threads may wait on one `&Fetcher`, as on one `&Reader`.
+#[test]
+fn an_interrupt_ends_every_wait_for_a_claim() {
+    must_end(|| {
+        let resource = roundelay::open(MemOptions { len: Some(4), ..MemOptions::default() }).unwrap();
+        let fetcher = Arc::new(resource.writer().unwrap().into_fetcher());
+        let _all = fetcher.next_claim(4).unwrap().unwrap();
+        let sleepers: Vec<_> = (0..3)
+            .map(|_| {
+                let fetcher = fetcher.clone();
+                Sleeper::start(move || fetcher.wait_claim(1).map(drop))
+            })
+            .collect();
+        fetcher.interrupter().interrupt();
+        for sleeper in sleepers {
+            assert_is!(sleeper.wakes_with(), Err(StorageError::Interrupted));
+        }
     });
 }

@@ -1,6 +1,6 @@
 //! The reader's end: what an audio callback calls.
 
-use super::{Epoch, Fill, PcmControl, PcmError, Sample, Shared, Tap};
+use super::{Epoch, Fill, Over, PcmControl, PcmError, Sample, Shared, Tap};
 use crate::{
     Interrupter, ReadError, ResourceStatus,
     cells::bytes_of_mut,
@@ -62,69 +62,79 @@ impl<S: Sample> PcmReader<S> {
         const SCRATCH: usize = 1024;
         let channels = self.shared.channels::<S>();
         let frames = out.iter().map(|channel| channel.len()).min().unwrap_or(0);
+        // One look for all of it: the frames are of one piece, and one that comes late does not come after silence.
+        let mut ready = self.ready(frames);
         let mut scratch = [S::SILENCE; SCRATCH];
-        let mut whole = Fill::default();
-        // Once at least: no frames, too, are looked for, so that `position` is that of the newest epoch, as after `fill`.
-        loop {
-            let at = whole.frames + whole.missing;
+        let mut at = 0;
+        while at < frames {
             let part = (frames - at).min(SCRATCH / channels);
             let interleaved = &mut scratch[..part * channels];
-            // Once there is silence, all that follows is silence: a frame that comes late must not come early.
-            let fill = match whole.cause {
-                None => self.take(interleaved),
-                Some(_) => {
-                    interleaved.fill(S::SILENCE);
-                    Fill { frames: 0, missing: part, ..whole }
-                }
-            };
+            self.copy(&mut ready, at, interleaved);
             for (c, channel) in out.iter_mut().enumerate() {
                 for (i, sample) in channel[at..at + part].iter_mut().enumerate() {
                     *sample = if c < channels { interleaved[i * channels + c] } else { S::SILENCE };
                 }
             }
-            whole.frames += fill.frames;
-            whole.missing += fill.missing;
-            (whole.cause, whole.seeking) = (fill.cause, fill.seeking);
-            if whole.frames + whole.missing == frames {
-                break;
-            }
+            at += part;
         }
         for channel in out.iter_mut() {
             channel[frames..].fill(S::SILENCE);
         }
-        self.count(whole)
+        let fill = self.played(&ready, frames);
+        self.count(fill)
     }
 
     /// Fills whole frames.
     #[inline]
     fn take(&mut self, out: &mut [S]) -> Fill {
-        let shared = &*self.shared;
-        let head = &mut self.head;
-        let bytes = bytes_of_mut(out);
-        let (n, cause, seeking) = match head.look(shared, bytes.len() as u64) {
-            Err(Silence(cause)) => (0, Some(cause), cause == ReadError::NotYet),
-            Ok(there) => match shared.window.read(there.from, &mut bytes[..there.bytes as usize], head.known_end) {
-                // The window has left these frames behind: a seek was asked for and answered meanwhile, and the writer
-                // no longer waits for a reader that is slow to hear of it.
-                None => (0, Some(ReadError::NotYet), true),
-                Some(_) => {
-                    head.position = there.from + there.bytes;
-                    head.primed |= there.bytes > 0;
-                    // [playhead] Release: the reads above come before. Pairs with the Acquire in `playhead`.
-                    shared.position.store(head.position, Release);
-                    (there.bytes, there.cause, false)
-                }
+        let frames = out.len() / self.shared.channels::<S>();
+        let mut ready = self.ready(frames);
+        self.copy(&mut ready, 0, out);
+        self.played(&ready, frames)
+    }
+
+    /// What there is of the next `frames`.
+    #[inline]
+    fn ready(&mut self, frames: usize) -> Ready {
+        match self.head.look(&self.shared, frames as u64 * self.shared.frame_bytes) {
+            Err(Silence(cause)) => {
+                Ready { from: self.head.position, frames: 0, cause: Some(cause), seeking: cause == ReadError::NotYet }
+            }
+            Ok(there) => Ready {
+                from: there.from,
+                frames: (there.bytes / self.shared.frame_bytes) as usize,
+                cause: there.cause,
+                seeking: false,
             },
-        };
-        let frame_bytes = shared.frame_bytes;
-        let fill = Fill {
-            frames: (n / frame_bytes) as usize,
-            missing: ((bytes.len() as u64 - n) / frame_bytes) as usize,
-            cause,
-            seeking,
-        };
-        out[n as usize / size_of::<S>()..].fill(S::SILENCE);
-        fill
+        }
+    }
+
+    /// Copies whole frames out, as far as there are, from the one with the number `at` of those that are ready; then
+    /// silence.
+    #[inline]
+    fn copy(&self, ready: &mut Ready, at: usize, out: &mut [S]) {
+        let shared = &*self.shared;
+        let channels = shared.channels::<S>();
+        let mut n = (ready.frames.saturating_sub(at) * channels).min(out.len());
+        let from = ready.from + at as u64 * shared.frame_bytes;
+        if n > 0 && shared.window.read(from, bytes_of_mut(&mut out[..n]), self.head.known_end).is_none() {
+            // The window has left these frames behind: a seek was asked for and answered meanwhile, and the writer no
+            // longer waits for a reader that is slow to hear of it.
+            *ready = Ready { frames: at, cause: Some(ReadError::NotYet), seeking: true, ..*ready };
+            n = 0;
+        }
+        out[n..].fill(S::SILENCE);
+    }
+
+    /// Gives up what was copied.
+    #[inline]
+    fn played(&mut self, ready: &Ready, frames: usize) -> Fill {
+        let (shared, head) = (&*self.shared, &mut self.head);
+        head.position = ready.from + ready.frames as u64 * shared.frame_bytes;
+        head.primed |= ready.frames > 0;
+        // [playhead] Release: the reads above come before. Pairs with the Acquire in `playhead`.
+        shared.position.store(head.position, Release);
+        Fill { frames: ready.frames, missing: frames - ready.frames, cause: ready.cause, seeking: ready.seeking }
     }
 
     fn count(&self, fill: Fill) -> Fill {
@@ -277,12 +287,27 @@ impl<S: Sample> PcmReader<S> {
 }
 
 impl Playhead {
+    /// Looks at the end of the frames, unless it is known to lie at or above `to`; and before it at what is over, as
+    /// everywhere: what was written before the end is played.
+    #[inline]
+    fn look_at_the_end(&mut self, shared: &Shared, to: u64) -> Over {
+        if self.known_end >= to {
+            return Over::NOTHING;
+        }
+        let over = shared.over();
+        self.known_end = shared.window.end();
+        over
+    }
+
     /// Where the next frames are, and how many bytes of the `wanted` ones.
     #[inline]
     fn look(&mut self, shared: &Shared, wanted: u64) -> Result<There, Silence> {
         let requested = shared.requested();
-        let answered = || shared.epoch_base().filter(|&(epoch, ..)| epoch == requested);
-        let (epoch, base, media_ahead) = match answered() {
+        // One that was asked for since we looked is as good: its frames are newer.
+        let answered = || shared.epoch_base().filter(|&(epoch, ..)| epoch >= requested);
+        // The end, and then the answer: below the end may lie frames that belong to a later answer, at another place.
+        let mut over = self.look_at_the_end(shared, self.position + wanted);
+        let mut answer = match answered() {
             Some(answer) => answer,
             None => match shared.life.stage() {
                 Stage::Active => return Err(Silence(ReadError::NotYet)),
@@ -290,6 +315,13 @@ impl Playhead {
                 stage => answered().ok_or(Silence(stage.why_no_more()))?,
             },
         };
+        if self.position < answer.1 {
+            // Its frames begin behind what we have looked for. Both again, in the same order; there is no answer only
+            // while the writer changes over once more.
+            over = self.look_at_the_end(shared, answer.1 + wanted);
+            answer = answered().ok_or(Silence(ReadError::NotYet))?;
+        }
+        let (epoch, base, media_ahead) = answer;
         if epoch != self.epoch {
             self.epoch = epoch;
             self.primed = false;
@@ -297,19 +329,13 @@ impl Playhead {
         self.media_ahead = media_ahead;
         self.position = self.position.max(base);
         let from = self.position;
-        let mut stage = Stage::Active;
-        if self.known_end < from + wanted {
-            // The state first, as everywhere: what was written before the end is played.
-            stage = shared.stage_of(epoch);
-            self.known_end = shared.window.end();
-        }
         // The end may lie below `from`, if it was loaded before the base moved; and in the middle of a frame, since long
         // writes are published in pieces.
         let there = self.known_end.saturating_sub(from);
         if there >= wanted {
             return Ok(There { from, bytes: wanted, cause: None });
         }
-        Ok(There { from, bytes: there - there % shared.frame_bytes, cause: Some(stage.why_no_more()) })
+        Ok(There { from, bytes: there - there % shared.frame_bytes, cause: Some(over.of(epoch).why_no_more()) })
     }
 }
 
@@ -322,6 +348,16 @@ struct There {
 
 /// A seek was asked for that the writer has yet to answer; or never will, if it is gone.
 struct Silence(ReadError);
+
+/// What a fill takes.
+#[derive(Clone, Copy)]
+struct Ready {
+    /// Where the frames begin, in bytes of the ring.
+    from: u64,
+    frames: usize,
+    cause: Option<ReadError>,
+    seeking: bool,
+}
 
 impl<S> Drop for PcmReader<S> {
     fn drop(&mut self) {

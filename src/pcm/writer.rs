@@ -345,7 +345,7 @@ impl<S: Sample> PcmWriter<S> {
             checked => checked?,
         }
         self.ended = true;
-        // [ended] Release: after the last frame of the epoch. Pairs with the Acquire in `stage_of`.
+        // [ended] Release: after the last frame of the epoch. Pairs with the Acquire in `over`.
         self.shared.ended.store(epoch.0, Release);
         self.shared.frames.notify_all();
         Ok(())

@@ -75,6 +75,25 @@ fn a_second_writer_is_refused_and_the_first_is_unharmed() {
     }
 }
 
+/// An interrupter that was kept once kept the lock as well.
+#[test]
+fn an_interrupter_leaves_its_file_free() {
+    let scratch = Scratch::new();
+    let options = MmapOptions { len: Some(10), tag: b"v1".to_vec(), ..MmapOptions::new(scratch.path("f")) };
+    let resource = open(options.clone()).unwrap();
+    let (writer, reader) = (resource.writer().unwrap(), resource.reader());
+    let of_writer = writer.interrupter();
+    let fetcher = writer.into_fetcher();
+    let interrupters = [of_writer, reader.interrupter(), fetcher.interrupter()];
+    assert_is!(open(options.clone()), Err(StorageError::Locked { .. }));
+    drop((reader, fetcher, resource));
+    let again = open(options).expect("nobody has it any more");
+    for interrupter in interrupters {
+        interrupter.interrupt();
+    }
+    again.writer().unwrap().append(b"0123456789").unwrap();
+}
+
 /// Two who have the file as committed begin a next generation: the second is refused, and reads on.
 #[test]
 fn a_second_rewrite_is_refused_and_can_be_tried_again() {

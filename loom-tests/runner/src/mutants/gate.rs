@@ -285,7 +285,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "gate/drop-does-not-wake",
         why: "the writer sleeps for room that is there",
-        edits: &[edit(FILE, &["impl Drop for Gate"], "self.publish(GONE);", "self.published.publish(GONE);")],
+        edits: &[edit(FILE, &["impl Drop for Gate"], "self.let_go();", "self.published.publish(GONE);")],
         caught_by: &["gate::a_dropped_gate_wakes_the_writer"],
         symptom: "deadlock",
         ..Mutant::NONE

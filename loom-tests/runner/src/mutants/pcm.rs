@@ -1,8 +1,6 @@
 //! `pcm.rs` and the files below it.
 //!
-//! Not here: `known_end - from` without saturation. The end is loaded again if it is not above `from`, and after an answer
-//! with Acquire it is not below the base that came with the answer; the second look at the answer rules out a later base.
-//! And the Release and Acquire of the playhead as far as the writer goes: the fences of the window already keep a byte
+//! Not here: the Release and Acquire of the playhead as far as the writer goes. The fences of the window already keep a byte
 //! from being replaced before it is read (loom runs no load after a store that depends on it). A tap needs them.
 
 use super::{Edit, Mutant, edit};
@@ -17,9 +15,42 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "pcm/no-answer-check",
         why: "frames of the old epoch are played although a seek was asked for",
-        edits: &[edit(READER, &["fn look"], "epoch == requested", "true")],
+        edits: &[edit(READER, &["fn look("], "epoch >= requested", "true")],
         caught_by: &["pcm::a_seek_between_two_fills", "pcm::a_seek_while_it_plays"],
         symptom: "STALE",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "pcm/answer-looked-at-before-the-end",
+        why: "frames of a later answer are told as being at the place of this one",
+        edits: &[
+            edit(READER, &["fn look("], "self.look_at_the_end(shared, self.position + wanted)", "Stage::Active"),
+            edit(READER, &["fn look("], "self.position < answer.1", "true"),
+            edit(READER, &["fn look("], "answer = answered().ok_or(Silence(ReadError::NotYet))?;", ""),
+        ],
+        caught_by: &["pcm::a_place_corrected_while_it_fills", "pcm::a_seek_behind_a_fill_that_had_begun"],
+        symptom: "WRONG",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "pcm/answer-of-a-new-epoch-looked-at-before-its-end",
+        why: "the epoch that had just begun is over: the frames below the end are those of the next one",
+        edits: &[edit(READER, &["fn look("], "answer = answered().ok_or(Silence(ReadError::NotYet))?;", "")],
+        caught_by: &["pcm::two_seeks_behind_a_fill_that_had_begun"],
+        symptom: "WRONG",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "pcm/end-below-the-base",
+        why: "one more epoch began behind the end that was seen: what lies below its beginning is none of its frames",
+        edits: &[edit(
+            READER,
+            &["fn look("],
+            "self.known_end.saturating_sub(from)",
+            "self.known_end.wrapping_sub(from)",
+        )],
+        caught_by: &["pcm::two_seeks_behind_a_fill_that_had_begun"],
+        symptom: "WRONG",
         ..Mutant::NONE
     },
     Mutant {
@@ -66,7 +97,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "pcm/ended-load-relaxed",
         why: "the end of an epoch is seen before its last frames",
-        edits: &[edit(FILE, &["fn stage_of"], "self.ended.load(«Acquire»)", "Relaxed")],
+        edits: &[edit(FILE, &["fn over("], "self.ended.load(«Acquire»)", "Relaxed")],
         caught_by: &["pcm::all_is_played_before_an_epoch_ends"],
         symptom: "EARLY end",
         ..Mutant::NONE
@@ -76,9 +107,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
         why: "the end of an older epoch is taken for that of this one",
         edits: &[edit(
             FILE,
-            &["fn stage_of"],
-            "self.ended.load(Acquire) == epoch.0",
-            "self.ended.load(Acquire) <= epoch.0",
+            &["impl Over", "fn of"],
+            "self.ended == epoch",
+            "self.ended <= epoch",
         )],
         caught_by: &["pcm::a_seek_takes_an_end_back"],
         symptom: "ENDED by an older epoch",
@@ -88,18 +119,18 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "pcm/drained-after-the-window",
         why: "the end of an epoch is asked for after its frames, and the last ones are not waited for",
         edits: &[
-            edit(FILE, &["fn progress"], "let stage = self.stage_of(epoch);", ""),
+            edit(FILE, &["fn progress"], "let stage = self.over().of(epoch);", ""),
             edit(
                 FILE,
                 &["fn progress"],
                 "let playhead = self.playhead().max(base);",
-                "let playhead = self.playhead().max(base); let stage = self.stage_of(epoch);",
+                "let playhead = self.playhead().max(base); let stage = self.over().of(epoch);",
             ),
             edit(
                 FILE,
                 &["fn progress"],
                 "return Progress { epoch, stage, frames: None }",
-                "return Progress { epoch, stage: self.stage_of(epoch), frames: None }",
+                "return Progress { epoch, stage: self.over().of(epoch), frames: None }",
             ),
         ],
         caught_by: &["pcm::a_drain_ends_with_the_last_frame"],
@@ -179,7 +210,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "pcm/base-not-looked-at",
         why: "the reader goes on where it was, in frames of the old epoch",
-        edits: &[edit(READER, &["fn look"], "self.position.max(base)", "self.position")],
+        edits: &[edit(READER, &["fn look("], "self.position.max(base)", "self.position")],
         caught_by: &["pcm::a_seek_between_two_fills"],
         symptom: "WRONG",
         ..Mutant::NONE
@@ -201,7 +232,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         why: "a seek was answered and the ring filled anew while the reader copied",
         edits: &[edit("window.rs", &["fn read_all"], "!self.lapped(offset)", "true")],
         caught_by: &["pcm::a_seek_while_it_plays"],
-        symptom: "LOST",
+        symptom: "WRONG",
         ..Mutant::NONE
     },
     Mutant {
@@ -215,12 +246,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "pcm/end-before-the-state",
         why: "the frames written between the two looks are never played",
-        edits: &[edit(
-            READER,
-            &["fn look"],
-            "stage = shared.stage_of(epoch); self.known_end = shared.window.end();",
-            "self.known_end = shared.window.end(); stage = shared.stage_of(epoch);",
-        )],
+        edits: &[Edit {
+            file: READER,
+            within: &["fn look_at_the_end"],
+            find: "let over = shared.over(); self.known_end = shared.window.end();",
+            replace: "self.known_end = shared.window.end(); let over = shared.over();",
+            binds: "over",
+        }],
         caught_by: &["pcm::all_is_played_before_the_end", "pcm::all_is_played_before_an_epoch_ends"],
         symptom: "EARLY",
         ..Mutant::NONE
@@ -230,7 +262,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         why: "the writer answered and finished between the two looks",
         edits: &[edit(
             READER,
-            &["fn look"],
+            &["fn look("],
             "answered().ok_or(Silence(stage.why_no_more()))?",
             "return Err(Silence(stage.why_no_more()))",
         )],
@@ -272,7 +304,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "pcm/playhead-store-relaxed",
         why: "a tap sees the playhead and not the base of its epoch: it hears frames that were skipped",
-        edits: &[edit(READER, &["fn take"], "shared.position.store(head.position, «Release»)", "Relaxed")],
+        edits: &[edit(READER, &["fn played"], "shared.position.store(head.position, «Release»)", "Relaxed")],
         caught_by: &["pcm::a_tap_leaves_out_what_was_skipped"],
         symptom: "NOT heard",
         ..Mutant::NONE

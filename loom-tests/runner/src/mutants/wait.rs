@@ -185,7 +185,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "wait/interrupt-flag-for-the-epoch",
         why: "a flag that is loaded and cleared loses the interrupt that comes in between",
         edits: &[
-            edit(FILE, &["fn take"], "epoch != self.since", "epoch != 0"),
+            edit(FILE, &["fn take"], "epoch > self.since", "epoch != 0"),
             edit(
                 FILE,
                 &["fn take"],
@@ -230,7 +230,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "wait/interrupt-taken-by-the-first",
         why: "of two threads that wait on one handle, the first that wakes takes the interrupt from the other",
-        edits: &[edit(FILE, &["fn take"], "epoch != self.since", "epoch != self.interrupts.seen.load(Relaxed)")],
+        edits: &[edit(FILE, &["fn take"], "epoch > self.since", "epoch > self.interrupts.seen.load(Relaxed)")],
         caught_by: &["wait::an_interrupt_ends_both_waits"],
         symptom: "deadlock",
         ..Mutant::NONE
