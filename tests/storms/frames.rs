@@ -1,6 +1,6 @@
 //! A decoder that answers seeks, a callback that is slow now and then, one who seeks, and taps. Each frame is known from
-//! its place in the medium: the number of its epoch, and its own in there. In half of the rounds nobody pauses, and the
-//! decoder seeks by itself, as often as it can.
+//! its place in the medium: the number of its epoch, and its own in there. In half of the rounds nobody pauses: the decoder
+//! seeks by itself, as often as it can, and writes a frame or two of each epoch.
 
 use crate::storm::{Lane, Round, Step};
 use roundelay::{
@@ -56,11 +56,18 @@ pub fn round(round: &Round) {
     };
     let (writer, reader) = pcm::open(options).unwrap();
     let (control, taps) = (reader.control(), [reader.tap(), writer.tap()]);
-    let score = &Score { looks: random.once_in(2), hot: random.once_in(2), ..Score::default() };
+    let hot = random.once_in(2);
+    let score = &Score { looks: !hot && random.once_in(2), hot, ..Score::default() };
     thread::scope(|scope| {
+        if hot {
+            let epochs = random.between(1000, 100_000);
+            scope.spawn(move || decode_hot(&mut round.lane("decoder"), writer, score, epochs));
+            scope.spawn(move || listen(&mut round.lane("callback"), reader, score));
+            return;
+        }
         scope.spawn(move || decode(&mut round.lane("decoder"), writer, score));
         scope.spawn(move || listen(&mut round.lane("callback"), reader, score));
-        for (i, tap) in taps.into_iter().enumerate().skip(score.hot.into()) {
+        for (i, tap) in taps.into_iter().enumerate() {
             scope.spawn(move || tap_in(&mut round.lane(format!("tap {i}")), tap));
         }
         let mut lane = round.lane("seeker");
@@ -70,11 +77,7 @@ pub fn round(round: &Round) {
             let mut sought = score.sought.lock().unwrap();
             *sought = (*sought).max(Some(epoch));
             drop(sought);
-            if score.hot {
-                thread::sleep(Duration::from_micros(lane.random.below(1000)));
-            } else {
-                lane.random.dawdle();
-            }
+            lane.random.dawdle();
         }
         score.over.store(true, SeqCst);
     });
@@ -90,11 +93,7 @@ fn decode(lane: &mut Lane<'_>, mut writer: PcmWriter<i32>, score: &Score) {
     let channels = writer.channels();
     let mut samples = Vec::new();
     let mut number = 0;
-    let control = writer.control();
     'seeks: loop {
-        if score.hot && !score.over.load(SeqCst) {
-            control.seek();
-        }
         let epoch = writer.epoch();
         number += 1;
         let mut place = begin_of(number);
@@ -110,8 +109,7 @@ fn decode(lane: &mut Lane<'_>, mut writer: PcmWriter<i32>, score: &Score) {
                 Err(error) => panic!("{error}"),
             }
         }
-        let most = if score.hot { lane.random.between(1, 20) } else { MOST_FRAMES };
-        let (mut stop, mut last) = (place + most, false);
+        let (mut stop, mut last) = (place + MOST_FRAMES, false);
         while place < stop {
             if !last && score.over.load(SeqCst) {
                 // If this is not the newest epoch, the write says so.
@@ -132,28 +130,56 @@ fn decode(lane: &mut Lane<'_>, mut writer: PcmWriter<i32>, score: &Score) {
                 Err(PcmError::Stale) => continue 'seeks,
                 Err(error) => panic!("{error}"),
             }
-            if !score.hot && lane.random.once_in(20) {
+            if lane.random.once_in(20) {
                 lane.random.dawdle();
             }
+        }
+        // All of this epoch is written: the next seek will come, if there is one.
+        while !last {
+            last = score.over.load(SeqCst);
+            if writer.epoch() != epoch {
+                continue 'seeks;
+            }
+            lane.random.dawdle();
         }
         if last {
             score.end.store(place, SeqCst);
             lane.step(Step::Commits, place, 0);
             return writer.finish();
         }
-        // All of this epoch is written: the next seek will come.
-        if !score.hot {
-            lane.random.dawdle();
-        }
     }
+}
+
+/// Seeks, goes somewhere else first, and writes a frame or two, without a pause.
+fn decode_hot(lane: &mut Lane<'_>, mut writer: PcmWriter<i32>, score: &Score, epochs: u64) {
+    let (channels, control) = (writer.channels(), writer.control());
+    let mut samples = [0; 4];
+    for number in 1..=epochs {
+        let place = begin_of(number);
+        let frames = 1 + number % 2;
+        for (i, sample_at) in samples.iter_mut().enumerate() {
+            *sample_at = sample(place + (i / channels) as u64);
+        }
+        if number % 64 == 0 {
+            lane.step(Step::BeginsAnEpoch, number, place);
+        }
+        let epoch = control.seek();
+        writer.begin(epoch, place + 1 + number % 3).unwrap();
+        writer.begin(epoch, place).unwrap();
+        let written = writer.try_write(epoch, &samples[..frames as usize * channels]).unwrap();
+        assert_eq!(written as u64, frames, "a new epoch has room");
+    }
+    score.end.store(begin_of(epochs) + 1 + epochs % 2, SeqCst);
+    lane.step(Step::Commits, epochs, 0);
+    writer.finish();
 }
 
 /// Plays on until the end. Within an epoch no frame is left out, and the position is that of the last one heard.
 fn listen(lane: &mut Lane<'_>, mut reader: PcmReader<i32>, score: &Score) {
     let channels = reader.channels();
-    let (mut heard, mut out) = (None, vec![0; 500 * channels]);
+    let (mut heard, mut out, mut turn) = (None, vec![0; 500 * channels], 0_u64);
     loop {
-        let frames = lane.random.below(if score.hot { 20 } else { 500 }) as usize;
+        let frames = lane.random.below(if score.hot { 4 } else { 500 }) as usize;
         if !score.hot && lane.random.once_in(50) {
             lane.step(Step::WaitsForAWhile, frames as u64, 0);
             match reader.wait_timeout(frames, Duration::from_micros(200)) {
@@ -162,8 +188,12 @@ fn listen(lane: &mut Lane<'_>, mut reader: PcmReader<i32>, score: &Score) {
             }
         }
         let sought = if score.looks { *score.sought.lock().unwrap() } else { None };
-        lane.step(Step::FillsAPeriod, reader.position(), frames as u64);
-        let fill = fill(lane, &mut reader, &mut out[..frames * channels]);
+        turn += 1;
+        if !score.hot || turn % 64 == 0 {
+            lane.step(Step::FillsAPeriod, reader.position(), frames as u64);
+        }
+        let out = &mut out[..frames * channels];
+        let fill = if score.hot { reader.fill(out) } else { fill(lane, &mut reader, out) };
         let stream = &out[..fill.frames * channels];
         if let (Some(&first), Some(&last)) = (stream.first(), stream.last()) {
             // The place is told in full, and a sample says its lower part.
