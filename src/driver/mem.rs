@@ -9,11 +9,12 @@ use crate::{
     coverage::Coverage,
     segments::{Medium, Segments},
     store::Store,
+    sync::{RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 use std::{
     ops::Range,
     path::Path,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, PoisonError},
 };
 
 /// Options of a [`MemDriver`].
