@@ -176,6 +176,9 @@ pub struct Fill {
 
 /// A writer and a reader of a new ring of frames.
 ///
+/// # Real-time
+/// Blocking: allocates, touches and locks the pages of the ring. Not for a callback.
+///
 /// # Errors
 /// [`StorageError::InvalidOptions`], [`StorageError::OutOfMemory`], [`StorageError::Cancelled`] if the token is.
 pub fn open<S: Sample>(options: PcmOptions) -> StorageResult<(PcmWriter<S>, PcmReader<S>)> {

@@ -87,21 +87,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "pcm/drained-after-the-window",
         why: "the end of an epoch is asked for after its frames, and the last ones are not waited for",
-        edits: &[
-            edit(FILE, &["fn progress"], "let stage = self.stage_of(epoch);", ""),
-            edit(
-                FILE,
-                &["fn progress"],
-                "let playhead = self.playhead().max(base);",
-                "let playhead = self.playhead().max(base); let stage = self.stage_of(epoch);",
-            ),
-            edit(
-                FILE,
-                &["fn progress"],
-                "return Progress { epoch, stage, frames: None }",
-                "return Progress { epoch, stage: self.stage_of(epoch), frames: None }",
-            ),
-        ],
+        edits: &[edit(
+            FILE,
+            &["fn progress"],
+            "Progress { epoch, stage, frames: Some(",
+            "Progress { epoch, stage: self.stage_of(epoch), frames: Some(",
+        )],
         caught_by: &["pcm::a_drain_ends_with_the_last_frame"],
         symptom: "EARLY end",
         ..Mutant::NONE
