@@ -11,7 +11,7 @@ use crate::{
 use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 /// Writes frames. Dropping it before [`finish`](Self::finish) fails the stream with [`StorageError::WriterDropped`];
-/// the reader plays out what is there.
+/// the reader plays out what is there. With its newest epoch [ended](Self::end_epoch), the drop finishes the stream.
 ///
 /// It may live on a decoder's thread ([`write`](Self::write) blocks for room), or in a real-time capture callback
 /// ([`try_write`](Self::try_write) never does).
@@ -470,9 +470,15 @@ impl<S: Sample> PcmWriter<S> {
 
 impl<S> Drop for PcmWriter<S> {
     fn drop(&mut self) {
+        let shared = &*self.shared;
         // Nothing happens to a stream that is finished, failed or cancelled.
-        if self.shared.life.fail(Arc::new(StorageError::WriterDropped)) {
-            self.shared.wake_all();
+        let over = if self.ended && self.epoch == shared.requested() {
+            shared.life.commit(shared.window.written_to() / shared.frame_bytes)
+        } else {
+            shared.life.fail(Arc::new(StorageError::WriterDropped))
+        };
+        if over {
+            shared.wake_all();
         }
     }
 }

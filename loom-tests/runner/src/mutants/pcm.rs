@@ -90,8 +90,16 @@ pub(super) const MUTANTS: &[Mutant] = &[
         edits: &[edit(
             FILE,
             &["fn progress"],
-            "Progress { epoch, stage, frames: Some(",
-            "Progress { epoch, stage: self.stage_of(epoch), frames: Some(",
+            "Progress {
+                epoch,
+                stage,
+                frames: Some(Frames { heard: playhead - base, queued: end.saturating_sub(playhead), end }),
+            }",
+            "Progress {
+                epoch,
+                stage: self.stage_of(epoch),
+                frames: Some(Frames { heard: playhead - base, queued: end.saturating_sub(playhead), end }),
+            }",
         )],
         caught_by: &["pcm::a_drain_ends_with_the_last_frame"],
         symptom: "EARLY end",
