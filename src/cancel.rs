@@ -40,12 +40,18 @@ pub(crate) trait OnCancel: Send + Sync {
 
 impl CancelToken {
     /// A token that is not cancelled.
+    ///
+    /// # Real-time
+    /// Allocates. Not for a callback.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// A token that is cancelled with this one, and can be cancelled alone.
+    ///
+    /// # Real-time
+    /// Blocking (a short lock, and it allocates). Not for a callback.
     #[must_use]
     pub fn child_token(&self) -> Self {
         let child = Self::new();

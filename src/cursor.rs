@@ -70,53 +70,81 @@ impl<D: DriverIo> Cursor<D> {
     }
 
     /// The offset of the next byte.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     pub fn position(&self) -> u64 {
         self.position
     }
 
     /// How far the live edge is ahead, in bytes; 0 ahead of it.
+    ///
+    /// # Real-time
+    /// Wait-free over a ring: never allocates, frees, locks or enters the kernel. Over other drivers it may take a
+    /// short lock.
     #[must_use]
     pub fn lag(&self) -> u64 {
         self.reader.live_edge().saturating_sub(self.position)
     }
 
     /// How often the writer has overtaken this cursor.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     pub fn laps(&self) -> u64 {
         self.laps
     }
 
     /// How many bytes the cursor has skipped since it was lapped, by its policy.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     pub fn lost_bytes(&self) -> u64 {
         self.lost_bytes
     }
 
     /// What it does when it is lapped.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     pub fn on_lap(&self) -> OnLap {
         self.on_lap
     }
 
     /// Changes what it does when it is lapped.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     pub fn set_on_lap(&mut self, on_lap: OnLap) {
         self.on_lap = on_lap;
     }
 
     /// The reader below, for all that has no position.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     pub fn reader(&self) -> &Reader<D> {
         &self.reader
     }
 
     /// The reader below, without the cursor.
+    ///
+    /// # Real-time
+    /// Frees the buffer of `BufRead`, if that was used. Not for a callback.
     #[must_use]
     pub fn into_reader(self) -> Reader<D> {
         self.reader
     }
 
     /// Ends the waits of this cursor from another thread.
+    ///
+    /// # Real-time
+    /// Wait-free, but not for a callback: the last handle that is dropped frees what it holds.
     #[must_use]
     pub fn interrupter(&self) -> Interrupter {
         self.reader.interrupter()
@@ -137,6 +165,11 @@ impl<D: DriverIo> Cursor<D> {
     }
 
     /// Reads on without waiting: at least a byte. 0 only at the end (as for `Read`) or for an empty buffer.
+    ///
+    /// # Real-time
+    /// Wait-free over a ring and over the stores that keep everything: never allocates, frees, locks or enters the
+    /// kernel. A generation that rewrites another takes a short lock, and a driver of your own is read by its
+    /// `read_at`.
     ///
     /// # Errors
     /// [`ReadError::NotYet`]; [`Evicted`](ReadError::Evicted) with [`OnLap::Error`] only, and the cursor stays;
@@ -241,6 +274,10 @@ impl<D: DriverIo> Cursor<D> {
 
     /// Goes to `offset`.
     ///
+    /// # Real-time
+    /// Wait-free over a ring: never allocates, frees, locks or enters the kernel. Over other drivers it may take a
+    /// short lock.
+    ///
     /// # Errors
     /// [`StorageError::Evicted`] with [`OnLap::Error`], and the cursor stays. Otherwise an evicted offset is skipped from,
     /// as [`position`](Self::position) then says; what was skipped is not counted as lost.
@@ -260,6 +297,10 @@ impl<D: DriverIo> Cursor<D> {
     }
 
     /// Goes to the oldest byte there is, and returns its offset.
+    ///
+    /// # Real-time
+    /// Wait-free over a ring: never allocates, frees, locks or enters the kernel. Over other drivers it may take a
+    /// short lock.
     pub fn seek_oldest(&mut self) -> u64 {
         let oldest = match self.reader.valid_window() {
             Some(window) => window.start,
@@ -270,6 +311,10 @@ impl<D: DriverIo> Cursor<D> {
     }
 
     /// Goes to the live edge, and returns its offset.
+    ///
+    /// # Real-time
+    /// Wait-free over a ring: never allocates, frees, locks or enters the kernel. Over other drivers it may take a
+    /// short lock.
     pub fn seek_live(&mut self) -> u64 {
         let live = self.reader.live_edge();
         self.go(live);

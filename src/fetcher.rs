@@ -104,6 +104,9 @@ impl<D: DriverIo> Fetcher<D> {
     /// else nearest behind the last one so handed out; `None` if no gap is free now. A resource that turns out to be
     /// whole is committed.
     ///
+    /// # Real-time
+    /// Blocking (a short lock, and it allocates). Not for a callback.
+    ///
     /// # Errors
     /// [`StorageError::Failed`], [`Cancelled`](StorageError::Cancelled); the commit's errors;
     /// [`Unsupported`](StorageError::Unsupported) over a store that forgets, or whose length is not known: it was not
@@ -118,6 +121,9 @@ impl<D: DriverIo> Fetcher<D> {
     /// As [`next_claim`](Self::next_claim), and blocks until a gap is free: another claim may be dropped unfinished.
     /// `None` only when all is there.
     ///
+    /// # Real-time
+    /// Blocking. Not for a callback.
+    ///
     /// # Errors
     /// As [`next_claim`](Self::next_claim), and [`Interrupted`](StorageError::Interrupted).
     pub fn wait_claim(&self, max: u64) -> StorageResult<Option<Claim<D>>> {
@@ -125,6 +131,9 @@ impl<D: DriverIo> Fetcher<D> {
     }
 
     /// As [`wait_claim`](Self::wait_claim), at most for `timeout`.
+    ///
+    /// # Real-time
+    /// Blocking. Not for a callback.
     ///
     /// # Errors
     /// As [`wait_claim`](Self::wait_claim), and [`TimedOut`](StorageError::TimedOut).
@@ -149,6 +158,9 @@ impl<D: DriverIo> Fetcher<D> {
     }
 
     /// How many bytes are not there yet, claimed or not; 0 if the length is not known.
+    ///
+    /// # Real-time
+    /// Blocking (a short lock; it allocates, and takes longer the more pieces there are). Not for a callback.
     #[must_use]
     pub fn missing(&self) -> u64 {
         let Ok((coverage, len)) = self.seat.store() else { return 0 };
@@ -158,11 +170,17 @@ impl<D: DriverIo> Fetcher<D> {
 
     /// Fails the resource: bytes that are there stay readable, whoever waits for more gets the reason. Does nothing if
     /// it is committed, failed or cancelled already.
+    ///
+    /// # Real-time
+    /// Allocates, wakes all that wait, and calls the observer. Not for a callback.
     pub fn fail(&self, reason: impl Into<StorageError>) {
         self.seat.state.fail(Arc::new(reason.into()));
     }
 
     /// Ends the waits of this fetcher (not of its clones) from another thread.
+    ///
+    /// # Real-time
+    /// Wait-free, but not for a callback: the last handle that is dropped frees what it holds.
     #[must_use]
     pub fn interrupter(&self) -> Interrupter {
         self.interrupts.interrupter(self.seat.state.clone())
@@ -277,18 +295,27 @@ impl<D: DriverIo> Claim<D> {
     }
 
     /// The whole of it.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     pub fn range(&self) -> Span {
         self.range
     }
 
     /// Where the next byte goes.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     pub fn position(&self) -> u64 {
         self.position
     }
 
     /// How many bytes are still to be written.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     pub fn remaining(&self) -> u64 {
         self.range.end - self.position
@@ -296,6 +323,9 @@ impl<D: DriverIo> Claim<D> {
 
     /// Writes on, and returns how many bytes were taken: all of them, or as many as the claim had left. If these were the
     /// last that the resource was missing, it is committed.
+    ///
+    /// # Real-time
+    /// Blocking: takes short locks, a file may grow or be synced, and the last claim commits. Not for a callback.
     ///
     /// # Errors
     /// [`StorageError::Failed`], [`Cancelled`](StorageError::Cancelled), and those of a write

@@ -223,6 +223,9 @@ impl Gate {
     }
 
     /// The next byte to read, as a stream offset.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     pub fn position(&self) -> u64 {
         self.position
@@ -238,6 +241,9 @@ impl Gate {
     }
 
     /// How often the stream jumped ahead under this gate. No byte is lost by that: what was skipped was never written.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     pub fn discontinuities(&self) -> u64 {
         self.discontinuities
@@ -258,6 +264,9 @@ impl Gate {
     }
 
     /// Ends the waits of this gate from another thread.
+    ///
+    /// # Real-time
+    /// Wait-free, but not for a callback: the last handle that is dropped frees what it holds.
     #[must_use]
     pub fn interrupter(&self) -> Interrupter {
         self.interrupts.interrupter(self.state.clone())
@@ -455,6 +464,9 @@ impl Gate {
 
     /// As [`wait`](Self::wait), at most for `timeout`.
     ///
+    /// # Real-time
+    /// Blocking. Not for a callback.
+    ///
     /// # Errors
     /// As [`wait`](Self::wait), and [`StorageError::TimedOut`].
     pub fn wait_timeout(&mut self, at_least: usize, timeout: Duration) -> StorageResult<Slices<'_>> {
@@ -559,6 +571,9 @@ pub struct Slices<'a> {
 
 impl Slices<'_> {
     /// The stream offset of the first byte.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     #[inline]
     pub fn offset(&self) -> u64 {
@@ -566,6 +581,9 @@ impl Slices<'_> {
     }
 
     /// How many bytes there are.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     #[inline]
     pub fn len(&self) -> usize {
@@ -574,6 +592,9 @@ impl Slices<'_> {
     }
 
     /// Whether there are none, which is so only after a [`Gate::wait`] at the end of the stream.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     #[inline]
     pub fn is_empty(&self) -> bool {
@@ -581,6 +602,9 @@ impl Slices<'_> {
     }
 
     /// Both pieces.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     #[inline]
     pub fn as_slices(&self) -> (&[u8], &[u8]) {
@@ -588,6 +612,9 @@ impl Slices<'_> {
     }
 
     /// The first piece.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     #[inline]
     pub fn first(&self) -> &[u8] {
@@ -595,6 +622,9 @@ impl Slices<'_> {
     }
 
     /// The second piece.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     #[inline]
     pub fn second(&self) -> &[u8] {
@@ -602,6 +632,9 @@ impl Slices<'_> {
     }
 
     /// Copies as many bytes as fit into `buf`, and returns how many. Gives none of them up.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[inline]
     pub fn copy_to(&self, buf: &mut [u8]) -> usize {
         let (first, second) = self.as_slices();

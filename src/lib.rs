@@ -113,6 +113,9 @@ struct Readme;
 
 /// Opens a resource that nothing needs to cancel; see [`Resource::open`].
 ///
+/// # Real-time
+/// Blocking: allocates, and the driver may do I/O. Not for a callback.
+///
 /// # Errors
 /// What the driver says of the options or the store.
 pub fn open<O: OpenOptions>(options: O) -> StorageResult<Resource<O::Driver>> {

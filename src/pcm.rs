@@ -149,7 +149,7 @@ pub enum PcmError {
     },
     /// The writer has finished the stream, or ended this epoch: only a seek brings more frames, if the writer is still
     /// there to answer it.
-    #[error("the stream was finished")]
+    #[error("the stream, or this epoch of it, has ended; only a seek that the writer answers brings more frames")]
     Finished,
     /// It has failed; `status()` has the reason.
     #[error("the stream has failed")]
@@ -179,6 +179,9 @@ pub struct Fill {
 }
 
 /// A writer and a reader of a new ring of frames.
+///
+/// # Real-time
+/// Blocking: allocates, touches and locks the pages of the ring. Not for a callback.
 ///
 /// # Errors
 /// [`StorageError::InvalidOptions`], [`StorageError::OutOfMemory`], [`StorageError::Cancelled`] if the token is.

@@ -53,6 +53,11 @@ impl<D: DriverIo> Reader<D> {
     /// 0 only at the end or for an empty buffer. A resource ends where it was committed or, if its length was given, there:
     /// before the commit, too.
     ///
+    /// # Real-time
+    /// Wait-free over a ring and over the stores that keep everything: never allocates, frees, locks or enters the
+    /// kernel. A generation that rewrites another takes a short lock, and a driver of your own is read by its
+    /// `read_at`.
+    ///
     /// # Errors
     /// [`ReadError::NotYet`]; [`Evicted`](ReadError::Evicted), and `buf` then holds no data;
     /// [`Failed`](ReadError::Failed) or [`Cancelled`](ReadError::Cancelled) if that is why the bytes are not there.
@@ -177,6 +182,9 @@ impl<D: DriverIo> Reader<D> {
     }
 
     /// Ends the waits of this handle (not of its clones), of all threads that share it, from another thread.
+    ///
+    /// # Real-time
+    /// Wait-free, but not for a callback: the last handle that is dropped frees what it holds.
     #[must_use]
     pub fn interrupter(&self) -> Interrupter {
         // By way of what all generations share: a `refresh` does not take this handle out of its reach.
@@ -184,6 +192,10 @@ impl<D: DriverIo> Reader<D> {
     }
 
     /// Whether all of `range` can be read now. An empty range always can.
+    ///
+    /// # Real-time
+    /// Wait-free over a ring: never allocates, frees, locks or enters the kernel. Over other drivers it may take a
+    /// short lock.
     #[must_use]
     #[inline]
     pub fn contains_range(&self, range: Range<u64>) -> bool {
@@ -201,6 +213,10 @@ impl<D: DriverIo> Reader<D> {
 
     /// The window, of a store that forgets; `None` of one that keeps everything. The bytes inside were all there at one
     /// moment; by now some may be evicted.
+    ///
+    /// # Real-time
+    /// Wait-free over a ring: never allocates, frees, locks or enters the kernel. Over other drivers it may take a
+    /// short lock.
     #[must_use]
     #[inline]
     pub fn valid_window(&self) -> Option<Span> {
@@ -208,12 +224,19 @@ impl<D: DriverIo> Reader<D> {
     }
 
     /// The live edge: where the last byte that is there ends.
+    ///
+    /// # Real-time
+    /// Wait-free over a ring: never allocates, frees, locks or enters the kernel. Over other drivers it may take a
+    /// short lock.
     #[must_use]
     pub fn live_edge(&self) -> u64 {
         self.state.live_edge()
     }
 
     /// The length of a committed resource.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     pub fn final_len(&self) -> Option<u64> {
         match self.state.life.stage() {
@@ -224,6 +247,9 @@ impl<D: DriverIo> Reader<D> {
 
     /// The length that the resource will have, if its driver was told when it was opened. `None` once it is committed, and
     /// of a generation that follows a committed one: that may become longer or shorter.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     pub fn expected_len(&self) -> Option<u64> {
         self.state.expected_len.filter(|_| self.final_len().is_none())
@@ -239,6 +265,9 @@ impl<D: DriverIo> Reader<D> {
     }
 
     /// The file behind it, if there is one.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         self.state.driver.path()
@@ -254,6 +283,9 @@ impl<D: DriverIo> Reader<D> {
     }
 
     /// How many reads of this handle came too late.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     pub fn evictions(&self) -> u64 {
         self.evictions.get()
@@ -272,6 +304,10 @@ impl<D: DriverIo> Reader<D> {
     }
 
     /// A cursor at the oldest byte there is, in place of this handle.
+    ///
+    /// # Real-time
+    /// Wait-free over a ring: never allocates, frees, locks or enters the kernel. Over other drivers it may take a
+    /// short lock.
     #[must_use]
     pub fn into_cursor(self, on_lap: OnLap) -> Cursor<D> {
         Cursor::new(self, on_lap)
@@ -280,6 +316,9 @@ impl<D: DriverIo> Reader<D> {
 
 impl Reader<RingDriver> {
     /// How many bytes the ring holds.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     pub fn capacity(&self) -> u64 {
         self.state.driver.capacity()

@@ -189,6 +189,9 @@ impl<D: DriverIo> OnCancel for Shared<D> {
 impl<D: Driver> Resource<D> {
     /// Opens a resource. The options pick the driver.
     ///
+    /// # Real-time
+    /// Blocking: allocates, and the driver may do I/O. Not for a callback.
+    ///
     /// # Errors
     /// What the driver says of the options or the store; [`StorageError::Cancelled`] if `cancel` is.
     pub fn open<O>(cancel: CancelToken, options: O) -> StorageResult<Self>
@@ -202,6 +205,9 @@ impl<D: Driver> Resource<D> {
     }
 
     /// As [`open`](Self::open), with an observer.
+    ///
+    /// # Real-time
+    /// Blocking: allocates, and the driver may do I/O. Not for a callback.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -223,6 +229,9 @@ impl<D: Driver> Resource<D> {
 impl<D: DriverIo> Resource<D> {
     /// A resource over a driver that is open already.
     ///
+    /// # Real-time
+    /// Blocking: allocates, and the driver may do I/O. Not for a callback.
+    ///
     /// # Errors
     /// [`StorageError::Cancelled`] if `cancel` is; [`StorageError::Hole`] if the state says committed and bytes are
     /// missing.
@@ -231,6 +240,9 @@ impl<D: DriverIo> Resource<D> {
     }
 
     /// As [`from_driver`](Self::from_driver), with an observer.
+    ///
+    /// # Real-time
+    /// Blocking: allocates, and the driver may do I/O. Not for a callback.
     ///
     /// # Errors
     /// As [`from_driver`](Self::from_driver).
@@ -268,6 +280,9 @@ impl<D: DriverIo> Resource<D> {
 
     /// The writer.
     ///
+    /// # Real-time
+    /// Blocking (a short lock; it allocates, and frees generations that nobody reads). Not for a callback.
+    ///
     /// # Errors
     /// [`StorageError::WriterTaken`] while there is one; [`StorageError::Committed`] (unless the store takes a write as
     /// the start of a next generation: [`OpenMode::ReadWrite`](crate::OpenMode::ReadWrite)),
@@ -284,24 +299,36 @@ impl<D: DriverIo> Resource<D> {
     }
 
     /// A handle that reads anywhere.
+    ///
+    /// # Real-time
+    /// Blocking (a short lock, and it allocates). Not for a callback.
     #[must_use]
     pub fn reader(&self) -> Reader<D> {
         Reader::new(self.shared().clone(), self.shared().current())
     }
 
     /// A handle that reads on from the oldest byte there is. `on_lap` says what it does when the writer overtakes it.
+    ///
+    /// # Real-time
+    /// Blocking (a short lock, and it allocates). Not for a callback.
     #[must_use]
     pub fn cursor(&self, on_lap: OnLap) -> Cursor<D> {
         self.reader().into_cursor(on_lap)
     }
 
     /// Whether it is still being written, and if not, why not.
+    ///
+    /// # Real-time
+    /// Blocking (a short lock). Not for a callback.
     #[must_use]
     pub fn status(&self) -> ResourceStatus {
         self.shared().current().life.status()
     }
 
     /// The file behind it, if there is one.
+    ///
+    /// # Real-time
+    /// Blocking (a short lock, and it allocates). Not for a callback.
     #[must_use]
     pub fn path(&self) -> Option<std::path::PathBuf> {
         self.shared().current().driver.path().map(Path::to_owned)
@@ -309,11 +336,17 @@ impl<D: DriverIo> Resource<D> {
 
     /// Fails the resource: bytes that are there stay readable, whoever waits for more gets the reason. Does nothing if
     /// it is committed, failed or cancelled already. The writer notices at its next call.
+    ///
+    /// # Real-time
+    /// Blocking (a short lock; it allocates, wakes all that wait, and calls the observer). Not for a callback.
     pub fn fail(&self, reason: impl Into<StorageError>) {
         self.shared().current().fail(Arc::new(reason.into()));
     }
 
     /// Cancels this resource alone; its token stays as it is.
+    ///
+    /// # Real-time
+    /// Blocking (a short lock; it wakes all that wait, and calls the observer). Not for a callback.
     pub fn cancel(&self) {
         self.shared().current().cancel();
     }
@@ -322,6 +355,9 @@ impl<D: DriverIo> Resource<D> {
     /// on where the old one ended. Readers of the old generation keep it, unchanged, until they
     /// [`refresh`](Reader::refresh). A driver of your own is one store for all generations: what is written anew there,
     /// or dropped by a shorter commit, is so for readers of the old generation too.
+    ///
+    /// # Real-time
+    /// Blocking: locks, allocates and frees, and the driver may do I/O. Not for a callback.
     ///
     /// # Errors
     /// [`StorageError::Active`] if it is; [`StorageError::WriterTaken`] until the old writer is dropped;
@@ -357,6 +393,9 @@ impl<D: DriverIo> Resource<D> {
 
     /// What was found in place of an unfinished file when the store was opened, or when it was written again. Over
     /// [`MmapDriver`](crate::MmapDriver); others have none.
+    ///
+    /// # Real-time
+    /// Blocking (a short lock). Not for a callback.
     #[must_use]
     pub fn leftover(&self) -> Leftover {
         match driver::kind(&*self.shared().current().driver) {
@@ -367,6 +406,9 @@ impl<D: DriverIo> Resource<D> {
 
     /// The futex wakes that publications, verdicts and interrupts of this generation have issued to readers. A count
     /// for tests and measurements: a publication that wakes nobody adds nothing.
+    ///
+    /// # Real-time
+    /// Blocking (a short lock). Not for a callback.
     #[must_use]
     pub fn wakes(&self) -> u64 {
         self.shared().current().waits.wakes()
@@ -389,6 +431,9 @@ impl Resource<AnyDriver> {
     /// # open(true, "".as_ref()).unwrap();
     /// ```
     ///
+    /// # Real-time
+    /// Blocking: allocates, and the driver may do I/O. Not for a callback.
+    ///
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_any<O: OpenOptions>(cancel: CancelToken, options: O) -> StorageResult<Self> {
@@ -400,12 +445,18 @@ impl Resource<AnyDriver> {
 
 impl Resource<RingDriver> {
     /// How many bytes the ring holds.
+    ///
+    /// # Real-time
+    /// Blocking (a short lock). Not for a callback.
     #[must_use]
     pub fn capacity(&self) -> u64 {
         self.shared().current().driver.capacity()
     }
 
     /// Whether the ring's pages are locked in memory, as [`RingOptions::lock_memory`](crate::RingOptions) asked for.
+    ///
+    /// # Real-time
+    /// Blocking (a short lock). Not for a callback.
     #[must_use]
     pub fn memory_locked(&self) -> bool {
         self.shared().current().driver.memory_locked()

@@ -428,6 +428,9 @@ pub struct Interrupter {
 
 impl Interrupter {
     /// Interrupts.
+    ///
+    /// # Real-time
+    /// Blocking (a short lock), and it may enter the kernel. Not for a callback.
     pub fn interrupt(&self) {
         // [interrupt] Release: pairs with the Acquire in `take`. The fence [wake] in `wake_all` orders it before the
         // load of `armed`.

@@ -100,6 +100,9 @@ impl<D: DriverIo> Writer<D> {
     }
 
     /// Where [`append`](Self::append) goes: the live edge of a ring, or where the furthest byte that is there ends.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     #[inline]
     pub fn position(&self) -> u64 {
@@ -110,6 +113,11 @@ impl<D: DriverIo> Writer<D> {
     }
 
     /// Writes all of `data` at the live edge. Blocks while a gate leaves no room.
+    ///
+    /// # Real-time
+    /// Over a ring it never allocates, frees or locks. It enters the kernel to wake a reader that sleeps (with
+    /// [`Publication::Silent`] not), and to sleep while a gate leaves no room. Over other drivers blocking: not for a
+    /// callback.
     ///
     /// # Errors
     /// [`StorageError::Committed`], [`Failed`](StorageError::Failed) or [`Cancelled`](StorageError::Cancelled) if the
@@ -128,6 +136,11 @@ impl<D: DriverIo> Writer<D> {
 
     /// Writes what fits at the live edge without waiting, and returns how much that is.
     ///
+    /// # Real-time
+    /// Over a ring it never allocates, frees, locks or sleeps; without gates it is wait-free, and with them it looks at
+    /// each. It enters the kernel only to wake a reader that sleeps, with [`Publication::Silent`] never. Over other
+    /// drivers blocking: not for a callback.
+    ///
     /// # Errors
     /// As [`append`](Self::append); nothing was written then.
     #[inline]
@@ -142,6 +155,9 @@ impl<D: DriverIo> Writer<D> {
 
     /// Writes at the live edge, waits for room for `timeout` at most, and returns how much was written.
     ///
+    /// # Real-time
+    /// Blocking. Not for a callback.
+    ///
     /// # Errors
     /// As [`append`](Self::append). That the time was not enough is no error: the count says so.
     pub fn append_timeout(&mut self, data: &[u8], timeout: Duration) -> StorageResult<usize> {
@@ -149,6 +165,9 @@ impl<D: DriverIo> Writer<D> {
     }
 
     /// Writes at `offset`, waits for gates for `timeout` at most, and returns how much was written.
+    ///
+    /// # Real-time
+    /// Blocking. Not for a callback.
     ///
     /// # Errors
     /// As [`append`](Self::append). That the time was not enough is no error: the count says so.
@@ -170,6 +189,11 @@ impl<D: DriverIo> Writer<D> {
     /// Over a ring, a write above the live edge is a discontinuity: once all gates have read what there is, the window
     /// restarts at `offset`, and all that was before is evicted.
     ///
+    /// # Real-time
+    /// Over a ring it never allocates, frees or locks. It enters the kernel to wake a reader that sleeps (with
+    /// [`Publication::Silent`] not), and to sleep while a gate leaves no room. Over other drivers blocking: not for a
+    /// callback.
+    ///
     /// # Errors
     /// As [`append`](Self::append); [`CapacityExceeded`](StorageError::CapacityExceeded),
     /// [`BeyondLength`](StorageError::BeyondLength), [`DiskFull`](StorageError::DiskFull) and
@@ -185,6 +209,11 @@ impl<D: DriverIo> Writer<D> {
 
     /// Writes what fits at `offset` without waiting, and returns how much that is. 0 above the live edge of a ring means
     /// that gates have yet to read what is before the gap.
+    ///
+    /// # Real-time
+    /// Over a ring it never allocates, frees, locks or sleeps; without gates it is wait-free, and with them it looks at
+    /// each. It enters the kernel only to wake a reader that sleeps, with [`Publication::Silent`] never. Over other
+    /// drivers blocking: not for a callback.
     ///
     /// # Errors
     /// As [`append`](Self::append).
@@ -246,12 +275,19 @@ impl<D: DriverIo> Writer<D> {
     }
 
     /// Wakes the readers that wait for what was written silently since the last call.
+    ///
+    /// # Real-time
+    /// A fence and a load if nobody sleeps, and a system call for each reader that is woken. Never allocates, frees or
+    /// locks.
     pub fn notify(&mut self) {
         let end = self.position();
         self.pen.notify(&self.state, end);
     }
 
     /// Ends the waits of this writer from another thread.
+    ///
+    /// # Real-time
+    /// Wait-free, but not for a callback: the last handle that is dropped frees what it holds.
     #[must_use]
     pub fn interrupter(&self) -> Interrupter {
         // By way of what all generations share: a write that begins one does not take this handle out of its reach.
@@ -268,6 +304,9 @@ impl<D: DriverIo> Writer<D> {
     ///
     /// The driver commits first. If another thread fails or cancels the resource meanwhile, that verdict stands, and the
     /// store is complete nevertheless.
+    ///
+    /// # Real-time
+    /// Blocking: the driver commits, and all that wait are woken. Not for a callback.
     ///
     /// # Errors
     /// [`StorageError::Hole`] or [`NotLiveEdge`](StorageError::NotLiveEdge), and nothing is changed. If the driver
@@ -290,6 +329,9 @@ impl<D: DriverIo> Writer<D> {
     /// Several connections in place of this one writer: each fills gaps that it alone has claimed. The last one commits.
     ///
     /// For a store that keeps everything and whose length is known; others give no claims.
+    ///
+    /// # Real-time
+    /// Allocates. Not for a callback.
     #[must_use]
     pub fn into_fetcher(mut self) -> Fetcher<D> {
         self.notify();
@@ -300,6 +342,9 @@ impl<D: DriverIo> Writer<D> {
 
     /// Fails the resource: bytes that are there stay readable, whoever waits for more gets the reason. Does nothing if
     /// it is committed, failed or cancelled already.
+    ///
+    /// # Real-time
+    /// Allocates, wakes all that wait, and calls the observer. Not for a callback.
     pub fn fail(&mut self, reason: impl Into<StorageError>) {
         self.state.fail(Arc::new(reason.into()));
     }
@@ -307,12 +352,18 @@ impl<D: DriverIo> Writer<D> {
 
 impl Writer<RingDriver> {
     /// A gate at the live edge: it reads all that is written from now on.
+    ///
+    /// # Real-time
+    /// Allocates. Not for a callback.
     #[must_use]
     pub fn gate(&mut self) -> Gate {
         self.mint(self.position())
     }
 
     /// A gate at `offset`, which must lie inside the window; its end, the live edge, counts as inside.
+    ///
+    /// # Real-time
+    /// Allocates. Not for a callback.
     ///
     /// # Errors
     /// [`StorageError::OutsideWindow`].
@@ -330,12 +381,18 @@ impl Writer<RingDriver> {
     }
 
     /// The window. Exact: only this writer moves it.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     pub fn window(&self) -> Span {
         self.state.driver.window().span()
     }
 
     /// How far the slowest gate is behind, in bytes; 0 without gates.
+    ///
+    /// # Real-time
+    /// Looks at each gate. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     pub fn gate_lag(&mut self) -> u64 {
         self.pen.gates.lag(self.state.driver.window())

@@ -6,8 +6,8 @@ mod witness;
 
 use kinds::{Kind, over_every_kind};
 use roundelay::{
-    CancelToken, DriverIo, DriverState, MemOptions, OnLap, ReadError, Resource, ResourceStatus, RingOptions,
-    StorageError, WaitOutcome, open,
+    CancelToken, DriverIo, DriverState, MemOptions, MmapOptions, OnLap, ReadError, Resource, ResourceStatus,
+    RingOptions, StorageError, WaitOutcome, open,
 };
 use std::{
     io::{Read, Seek, SeekFrom},
@@ -200,7 +200,13 @@ fn a_fetcher_over_a_ring_that_is_dropped_fails_it() {
 /// The length was given for the first whole. What follows may have another, and all that it inherits is there.
 #[test]
 fn a_given_length_ends_with_its_commit() {
-    let resource = open(MemOptions { len: Some(4), ..MemOptions::default() }).unwrap();
+    length_ends_with_commit(&open(MemOptions { len: Some(4), ..MemOptions::default() }).unwrap());
+    length_ends_with_commit(&of_length::<kinds::OwnLinear>(4));
+    let folder = kinds::Scratch::new();
+    length_ends_with_commit(&open(MmapOptions { len: Some(4), ..MmapOptions::new(folder.path("f")) }).unwrap());
+}
+
+fn length_ends_with_commit<D: DriverIo>(resource: &Resource<D>) {
     resource.writer().unwrap().append(b"abcd").unwrap();
     resource.reactivate().unwrap();
     assert_eq!(resource.reader().expected_len(), Some(4), "it was given up, not committed");

@@ -73,6 +73,22 @@ fn an_epoch_ends_without_a_frame() {
 }
 
 #[test]
+fn a_writer_dropped_after_its_last_epoch_has_finished() {
+    let (mut writer, reader) = mono(8);
+    let epoch = writer.epoch();
+    writer.write(epoch, &[1.0]).unwrap();
+    writer.end_epoch(epoch).unwrap();
+    drop(writer);
+    assert_eq!(reader.status(), ResourceStatus::Committed { final_len: 1 });
+    let (mut writer, reader) = mono(8);
+    writer.end_epoch(writer.epoch()).unwrap();
+    reader.control().seek();
+    drop(writer);
+    let dropped = |reason: &StorageError| matches!(reason, StorageError::WriterDropped);
+    assert!(matches!(reader.status(), ResourceStatus::Failed(reason) if dropped(&reason)), "a seek was not answered");
+}
+
+#[test]
 fn nobody_answers_a_seek_once_the_writer_is_gone() {
     let (mut writer, mut reader) = mono(8);
     writer.write(writer.epoch(), &[1.0, 2.0]).unwrap();

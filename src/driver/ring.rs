@@ -68,6 +68,9 @@ pub struct RingDriver {
 
 impl RingDriver {
     /// How many bytes the window holds.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     #[inline]
     pub fn capacity(&self) -> u64 {
@@ -75,6 +78,9 @@ impl RingDriver {
     }
 
     /// Whether the pages are locked in memory.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     pub fn memory_locked(&self) -> bool {
         self.memory_locked

@@ -229,12 +229,18 @@ impl<S: Sample> PcmReader<S> {
 
     /// How many fills fell short because the writer was late. Silence before the first frame of an epoch, during a seek
     /// and after the end does not count.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     pub fn underruns(&self) -> u64 {
         self.shared.underruns.get()
     }
 
     /// How many frames those fills were short of.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     pub fn missing_frames(&self) -> u64 {
         self.shared.missing_frames.get()
@@ -250,36 +256,54 @@ impl<S: Sample> PcmReader<S> {
     }
 
     /// Ends the waits of this reader from another thread.
+    ///
+    /// # Real-time
+    /// Wait-free, but not for a callback: the last handle that is dropped frees what it holds.
     #[must_use]
     pub fn interrupter(&self) -> Interrupter {
         self.interrupts.interrupter(self.shared.clone())
     }
 
     /// A handle to seek with.
+    ///
+    /// # Real-time
+    /// Wait-free, but not for a callback: the last handle that is dropped frees what it holds.
     #[must_use]
     pub fn control(&self) -> PcmControl {
         PcmControl { shared: self.shared.clone() }
     }
 
     /// A tap on what is being heard.
+    ///
+    /// # Real-time
+    /// Wait-free, but not for a callback: the last handle that is dropped frees what it holds.
     #[must_use]
     pub fn tap(&self) -> Tap<S> {
         Tap::new(self.shared.clone())
     }
 
     /// Samples a frame.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     pub fn channels(&self) -> usize {
         self.shared.channels::<S>()
     }
 
     /// Frames a second.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     pub fn rate_hz(&self) -> u32 {
         self.shared.rate_hz
     }
 
     /// Whether the ring's pages are locked in memory, as [`PcmOptions::lock_memory`](super::PcmOptions::lock_memory) asked for.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     pub fn memory_locked(&self) -> bool {
         self.shared.memory_locked

@@ -128,6 +128,9 @@ impl<S: Sample> Tap<S> {
     }
 
     /// The place of the playhead in the medium, in frames; `None` for the moment in which the writer answers a seek.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     pub fn position(&self) -> Option<u64> {
         let shared = &*self.shared;
@@ -138,6 +141,9 @@ impl<S: Sample> Tap<S> {
     }
 
     /// How many frames wait to be played.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     pub fn queued_frames(&self) -> usize {
         let shared = &*self.shared;
@@ -149,48 +155,72 @@ impl<S: Sample> Tap<S> {
 
     /// How often the frames were overwritten while they were read: this thread was held up for longer than the history
     /// lasts.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     pub fn laps(&self) -> u64 {
         self.laps
     }
 
     /// As [`PcmReader::underruns`](super::PcmReader::underruns).
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     pub fn underruns(&self) -> u64 {
         self.shared.underruns.get()
     }
 
     /// As [`PcmReader::missing_frames`](super::PcmReader::missing_frames).
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     pub fn missing_frames(&self) -> u64 {
         self.shared.missing_frames.get()
     }
 
     /// As [`PcmWriter::overruns`](super::PcmWriter::overruns).
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     pub fn overruns(&self) -> u64 {
         self.shared.overruns.get()
     }
 
     /// As [`PcmWriter::refused_frames`](super::PcmWriter::refused_frames).
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     pub fn refused_frames(&self) -> u64 {
         self.shared.refused_frames.get()
     }
 
     /// As [`PcmReader::status`](super::PcmReader::status).
+    ///
+    /// # Real-time
+    /// Wait-free, but not for a callback: the reason of a failure is shared, and whoever drops it last frees it.
     #[must_use]
     pub fn status(&self) -> ResourceStatus {
         self.shared.life.status()
     }
 
     /// Samples a frame.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     pub fn channels(&self) -> usize {
         self.shared.channels::<S>()
     }
 
     /// Frames a second.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     pub fn rate_hz(&self) -> u32 {
         self.shared.rate_hz

@@ -11,7 +11,7 @@ use crate::{
 use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 /// Writes frames. Dropping it before [`finish`](Self::finish) fails the stream with [`StorageError::WriterDropped`];
-/// the reader plays out what is there.
+/// the reader plays out what is there. With its newest epoch [ended](Self::end_epoch), the drop finishes the stream.
 ///
 /// It may live on a decoder's thread ([`write`](Self::write) blocks for room), or in a real-time capture callback
 /// ([`try_write`](Self::try_write) never does).
@@ -413,6 +413,9 @@ impl<S: Sample> PcmWriter<S> {
     }
 
     /// Fails the stream: the reader plays out what is there, and then finds [`ReadError::Failed`](crate::ReadError::Failed).
+    ///
+    /// # Real-time
+    /// Not for a callback: it allocates, may wake the reader, and frees what this writer holds.
     pub fn fail(self, reason: impl Into<StorageError>) {
         if self.shared.life.fail(Arc::new(reason.into())) {
             self.shared.wake_all();
@@ -420,30 +423,45 @@ impl<S: Sample> PcmWriter<S> {
     }
 
     /// Ends the waits of this writer from another thread.
+    ///
+    /// # Real-time
+    /// Wait-free, but not for a callback: the last handle that is dropped frees what it holds.
     #[must_use]
     pub fn interrupter(&self) -> Interrupter {
         self.interrupts.interrupter(self.shared.clone())
     }
 
     /// A handle to seek with.
+    ///
+    /// # Real-time
+    /// Wait-free, but not for a callback: the last handle that is dropped frees what it holds.
     #[must_use]
     pub fn control(&self) -> PcmControl {
         PcmControl { shared: self.shared.clone() }
     }
 
     /// A tap on what is being heard.
+    ///
+    /// # Real-time
+    /// Wait-free, but not for a callback: the last handle that is dropped frees what it holds.
     #[must_use]
     pub fn tap(&self) -> Tap<S> {
         Tap::new(self.shared.clone())
     }
 
     /// Samples a frame.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     pub fn channels(&self) -> usize {
         self.shared.channels::<S>()
     }
 
     /// Frames a second.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     pub fn rate_hz(&self) -> u32 {
         self.shared.rate_hz
@@ -452,9 +470,15 @@ impl<S: Sample> PcmWriter<S> {
 
 impl<S> Drop for PcmWriter<S> {
     fn drop(&mut self) {
+        let shared = &*self.shared;
         // Nothing happens to a stream that is finished, failed or cancelled.
-        if self.shared.life.fail(Arc::new(StorageError::WriterDropped)) {
-            self.shared.wake_all();
+        let over = if self.ended && self.epoch == shared.requested() {
+            shared.life.commit(shared.window.written_to() / shared.frame_bytes)
+        } else {
+            shared.life.fail(Arc::new(StorageError::WriterDropped))
+        };
+        if over {
+            shared.wake_all();
         }
     }
 }

@@ -9,7 +9,7 @@ use roundelay::{
     AnyDriver, AvailabilityObserver, CancelToken, Driver, DriverIo, DriverState, MemDriver, MemOptions, MmapDriver,
     MmapOptions, OpenOptions, Resource, RingDriver, RingOptions, StorageError, StorageResult,
 };
-use scratch::Scratch;
+pub use scratch::Scratch;
 use std::{
     cell::Cell,
     marker::PhantomData,

@@ -196,7 +196,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         edits: &[edit(
             STATE,
             &["pub(crate) fn cancel(&self)"],
-            "if self.life.cancel() { self.wake_all(); }",
+            "if self.life.cancel() {
+                self.wake_all();
+                if let Some(observer) = &self.observer {
+                    observer.on_cancel();
+                }
+            }",
             "self.wake_all(); self.life.cancel();",
         )],
         caught_by: &["lifecycle::a_cancel_wakes"],

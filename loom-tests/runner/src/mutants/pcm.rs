@@ -118,21 +118,20 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "pcm/drained-after-the-window",
         why: "the end of an epoch is asked for after its frames, and the last ones are not waited for",
-        edits: &[
-            edit(FILE, &["fn progress"], "let stage = self.over().of(epoch);", ""),
-            edit(
-                FILE,
-                &["fn progress"],
-                "let playhead = self.playhead().max(base);",
-                "let playhead = self.playhead().max(base); let stage = self.over().of(epoch);",
-            ),
-            edit(
-                FILE,
-                &["fn progress"],
-                "return Progress { epoch, stage, frames: None }",
-                "return Progress { epoch, stage: self.over().of(epoch), frames: None }",
-            ),
-        ],
+        edits: &[edit(
+            FILE,
+            &["fn progress"],
+            "Progress {
+                epoch,
+                stage,
+                frames: Some(Frames { heard: playhead - base, queued: end.saturating_sub(playhead), end }),
+            }",
+            "Progress {
+                epoch,
+                stage: self.over().of(epoch),
+                frames: Some(Frames { heard: playhead - base, queued: end.saturating_sub(playhead), end }),
+            }",
+        )],
         caught_by: &["pcm::a_drain_ends_with_the_last_frame"],
         symptom: "EARLY end",
         ..Mutant::NONE
