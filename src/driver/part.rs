@@ -259,8 +259,9 @@ impl Part {
             return;
         }
         let Ok(Ok((index, _))) = Index::open(&paths.index) else { return };
-        // The lock keeps out whoever would begin now.
-        if index.is_at(&paths.index) && fs::symlink_metadata(&paths.data).is_err() {
+        // The lock keeps out whoever would begin now. And the index goes only when the name is sure to stay.
+        let is_left = index.is_at(&paths.index) && fs::symlink_metadata(&paths.data).is_err();
+        if is_left && sync_folder(name).is_ok() {
             remove_set_aside(&paths);
             let _ = fs::remove_file(&paths.index);
         }
@@ -407,13 +408,11 @@ impl Part {
         if !disk::may_have_room(&self.file, bytes, total(reserved)) {
             return Err(full(bytes));
         }
-        for gap in gaps {
-            disk::allocate(&self.file, &gap).map_err(|error| match failed(path, "extend", error) {
-                StorageError::DiskFull { .. } => full(gap.end - gap.start),
-                other => other,
-            })?;
-            reserved.insert(gap);
-        }
+        disk::allocate(&self.file, &gaps).map_err(|error| match failed(path, "extend", error) {
+            StorageError::DiskFull { .. } => full(bytes),
+            other => other,
+        })?;
+        reserved.extend(gaps);
         Ok(())
     }
 
