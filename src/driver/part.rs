@@ -423,7 +423,7 @@ impl Part {
     /// name ([`StorageError::Removed`]), none of them does.
     pub fn flush(&self, store: &Store, ready: &ReadyQueue) -> Result<u64, FlushError> {
         if !self.resumable {
-            // Whatever became durable now, the next open would not go on with it.
+            // Whatever became durable now, the next open would not resume it.
             return Ok(0);
         }
         let mut journal = lock(&self.journal);
