@@ -11,7 +11,8 @@
 //! ```
 //!
 //! Whatever lies there and cannot be resumed is *set aside*: renamed to `NAME.part.old` and `NAME.part.index.old`. The
-//! next file that is set aside takes its place, and the next one that is published removes it.
+//! next file that is set aside takes its place; it is removed when the file is published, or before that if the disk is
+//! full.
 
 use crate::{
     CancelToken, MAX_OFFSET, StorageError, StorageResult,
@@ -46,7 +47,7 @@ pub enum Leftover {
         dropped: u64,
     },
     /// Something that cannot be resumed. It was renamed to `NAME.part.old` and `NAME.part.index.old`, in place of
-    /// what had those names. If an index was among it, both are removed when `NAME` is complete.
+    /// what had those names. If an index was among it, both are removed when `NAME` is complete, or their room is needed.
     SetAside {
         /// Why not.
         why: IndexProblem,
@@ -269,12 +270,14 @@ impl Part {
 
     /// A new file. The index first: data without one are not ours.
     fn begin(name: &Path, paths: Paths, file: File, header: &Header, leftover: Leftover) -> StorageResult<Opened> {
-        let index = Index::create(&paths.index, header).map_err(|error| {
-            // Empty or half written: made by us just now.
-            if error.kind() != io::ErrorKind::InvalidInput && error.kind() != io::ErrorKind::WouldBlock {
-                let _ = fs::remove_file(&paths.index);
-            }
-            index_failed(&paths.index, "create", error)
+        let index = with_room_of_set_aside(&paths, || {
+            Index::create(&paths.index, header).map_err(|error| {
+                // Empty or half written: made by us just now.
+                if error.kind() != io::ErrorKind::InvalidInput && error.kind() != io::ErrorKind::WouldBlock {
+                    let _ = fs::remove_file(&paths.index);
+                }
+                index_failed(&paths.index, "create", error)
+            })
         })?;
         let part = Self::new(name, paths, file, header, index, RangeSet::new());
         let ready = sync_folder(name).and_then(|()| part.reserve(&(0..header.len.unwrap_or(0))));
@@ -385,9 +388,9 @@ impl Part {
         let before = range.start.checked_sub(1).and_then(|last| reserved.get(&last));
         let start = before.map_or(range.start, |stretch| stretch.start);
         let step = ((range.end - start) / 8).clamp(GROWTH_MIN, GROWTH_MAX);
-        match self.allocate(&mut reserved, &pages(range.end.saturating_add(step))) {
-            Ok(()) => {}
-            Err(_) => self.allocate(&mut reserved, &pages(range.end))?,
+        let more = pages(range.end.saturating_add(step));
+        if self.allocate(&mut reserved, &more).is_err() {
+            with_room_of_set_aside(&self.paths, || self.allocate(&mut reserved, &pages(range.end)))?;
         }
         let to = reserved.first().filter(|first| first.start == 0).map_or(0, |first| first.end);
         // [reserved] Release: pairs with the Acquire in `reserved_to`.
@@ -898,6 +901,14 @@ fn remove_set_aside(paths: &Paths) -> bool {
         let _ = fs::remove_file(index);
     }
     ours
+}
+
+/// Does something that takes room; if the disk is full, once more without what was set aside, which nobody can resume.
+fn with_room_of_set_aside<T>(paths: &Paths, mut take: impl FnMut() -> StorageResult<T>) -> StorageResult<T> {
+    match take() {
+        Err(StorageError::DiskFull { .. }) if remove_set_aside(paths) => take(),
+        taken => taken,
+    }
 }
 
 /// Removes an index, if there is one that nobody uses.
