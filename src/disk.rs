@@ -292,23 +292,24 @@ pub fn may_have_room(file: &File, bytes: u64, reserved: u64) -> bool {
     }
 }
 
-/// Allocates the blocks of `range`, where no data are, and lets the file reach at least that far. If it cannot, it gives
-/// back what it took.
+/// Allocates the blocks of these ranges, where no data are, and lets the file reach at least that far. If it cannot, it
+/// gives back all that it took.
 ///
 /// # Errors
 /// What the system says; the file is as long as before then.
-pub fn allocate(file: &File, range: &Range<u64>) -> io::Result<()> {
+pub fn allocate(file: &File, ranges: &[Range<u64>]) -> io::Result<()> {
     let before = file.metadata()?.len();
-    allocate_or_part(file, range).inspect_err(|_| {
-        // A part of it may be allocated: what is left would have no room for a smaller wish.
+    ranges.iter().try_for_each(|range| allocate_or_part(file, range)).inspect_err(|_| {
+        // What is left allocated would be missing to a smaller wish.
         if file.metadata().is_ok_and(|now| now.len() > before) {
             let _ = set_len(file, before);
         }
         #[cfg(target_os = "linux")]
-        if range.start < before {
+        for inside in ranges.iter().map(|range| range.start..range.end.min(before)).filter(|inside| !inside.is_empty())
+        {
             use rustix::fs::{FallocateFlags, fallocate};
-            let inside = range.end.min(before) - range.start;
-            let _ = fallocate(file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, range.start, inside);
+            let how = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            let _ = fallocate(file, how, inside.start, inside.end - inside.start);
         }
     })
 }

@@ -886,6 +886,54 @@ mod in_the_way {
         run(&mut get(&server.url("/a"), Path::new("/"))).failed(5, "a folder");
     }
 
+    /// The system's answer is a signal that ends the program.
+    #[test]
+    fn a_limit_to_the_size_of_files_is_an_error() {
+        let folder = Folder::new();
+        let remote = Remote::new(bytes(4 * MIB, 56));
+        let file = remote.clone();
+        // Of known length, and of one that only its end tells.
+        let server = Server::start(move |asked, _| match asked.path.as_str() {
+            "/known" => file.answer(asked),
+            _ => Answer::new("200 OK", "Transfer-Encoding: chunked\r\n", &chunked(&file.bytes)),
+        });
+        for path in ["/known", "/unknown"] {
+            let url = server.url(path);
+            let unlimited = get(&url, &folder.file());
+            // In blocks of 512 or 1,024 bytes.
+            let mut limited = Command::new("sh");
+            limited
+                .args(["-c", "ulimit -f 1024; exec \"$@\"", "sh"])
+                .arg(unlimited.get_program())
+                .args(unlimited.get_args());
+            limited.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            run(limited.args(["--tries", "2"])).failed(5, "ulimit -f");
+            assert!(!folder.file().exists());
+            run(&mut get(&url, &folder.file())).done();
+            assert_same(&folder.file(), &remote.bytes);
+            fs::remove_file(folder.file()).unwrap();
+        }
+    }
+
+    /// "2.9 of 2.9 MiB are kept", said of a file that nobody can find any more.
+    #[test]
+    fn what_was_removed_is_not_said_to_be_kept() {
+        let folder = Folder::new();
+        let remote = Remote::new(bytes(4 * MIB, 57));
+        let (file, part) = (remote.clone(), folder.part());
+        let server = Server::start(move |asked, before| {
+            if before > 2 {
+                let _ = fs::remove_file(&part);
+            }
+            let answer = file.answer(asked);
+            if asked.method == "GET" { answer.cut_to(MIB / 4, After::Close) } else { answer }
+        });
+        let ended = run(get(&server.url("/a"), &folder.file()).args(["--tries", "3", "--flush-every", "64K"]));
+        assert_ne!(ended.code, Some(0), "{ended:?}");
+        assert!(!ended.stderr.contains("are kept"), "{ended:?}");
+        assert!(!folder.part().exists() && !folder.file().exists());
+    }
+
     #[test]
     fn a_file_that_another_process_fetches_is_left_to_it() {
         let folder = Folder::new();

@@ -97,7 +97,8 @@ impl OpenOptions for MmapOptions {
 /// - The blocks are reserved before they are mapped: a full disk is an error of `open` or of a write. The resource stays
 ///   active: make room, and write on.
 /// - Whatever cannot be resumed is set aside, to `NAME.part.old` and `NAME.part.index.old`, and
-///   [`Resource::leftover`](crate::Resource::leftover) says so. Both are removed when `NAME` is complete.
+///   [`Resource::leftover`](crate::Resource::leftover) says so. Both are removed when `NAME` is complete, or when the disk
+///   is full and their room is needed.
 ///   [`Resume::Never`] begins afresh, and [`MmapDriver::discard`] removes an unfinished file.
 /// - `NAME.part` with a second name (a hard link) is refused, as links, pipes, devices and folders are.
 /// - A generation after a commit (by [`Resource::reactivate`](crate::Resource::reactivate), or a write with

@@ -11,7 +11,8 @@
 //! ```
 //!
 //! Whatever lies there and cannot be resumed is *set aside*: renamed to `NAME.part.old` and `NAME.part.index.old`. The
-//! next file that is set aside takes its place, and the next one that is published removes it.
+//! next file that is set aside takes its place; it is removed when the file is published, or before that if the disk is
+//! full.
 
 use crate::{
     CancelToken, MAX_OFFSET, StorageError, StorageResult,
@@ -46,7 +47,7 @@ pub enum Leftover {
         dropped: u64,
     },
     /// Something that cannot be resumed. It was renamed to `NAME.part.old` and `NAME.part.index.old`, in place of
-    /// what had those names. If an index was among it, both are removed when `NAME` is complete.
+    /// what had those names. If an index was among it, both are removed when `NAME` is complete, or their room is needed.
     SetAside {
         /// Why not.
         why: IndexProblem,
@@ -259,8 +260,9 @@ impl Part {
             return;
         }
         let Ok(Ok((index, _))) = Index::open(&paths.index) else { return };
-        // The lock keeps out whoever would begin now.
-        if index.is_at(&paths.index) && fs::symlink_metadata(&paths.data).is_err() {
+        // The lock keeps out whoever would begin now. And the index goes only when the name is sure to stay.
+        let is_left = index.is_at(&paths.index) && fs::symlink_metadata(&paths.data).is_err();
+        if is_left && sync_folder(name).is_ok() {
             remove_set_aside(&paths);
             let _ = fs::remove_file(&paths.index);
         }
@@ -268,12 +270,14 @@ impl Part {
 
     /// A new file. The index first: data without one are not ours.
     fn begin(name: &Path, paths: Paths, file: File, header: &Header, leftover: Leftover) -> StorageResult<Opened> {
-        let index = Index::create(&paths.index, header).map_err(|error| {
-            // Empty or half written: made by us just now.
-            if error.kind() != io::ErrorKind::InvalidInput && error.kind() != io::ErrorKind::WouldBlock {
-                let _ = fs::remove_file(&paths.index);
-            }
-            index_failed(&paths.index, "create", error)
+        let index = with_room_of_set_aside(&paths, || {
+            Index::create(&paths.index, header).map_err(|error| {
+                // Empty or half written: made by us just now.
+                if error.kind() != io::ErrorKind::InvalidInput && error.kind() != io::ErrorKind::WouldBlock {
+                    let _ = fs::remove_file(&paths.index);
+                }
+                index_failed(&paths.index, "create", error)
+            })
         })?;
         let part = Self::new(name, paths, file, header, index, RangeSet::new());
         let ready = sync_folder(name).and_then(|()| part.reserve(&(0..header.len.unwrap_or(0))));
@@ -384,9 +388,9 @@ impl Part {
         let before = range.start.checked_sub(1).and_then(|last| reserved.get(&last));
         let start = before.map_or(range.start, |stretch| stretch.start);
         let step = ((range.end - start) / 8).clamp(GROWTH_MIN, GROWTH_MAX);
-        match self.allocate(&mut reserved, &pages(range.end.saturating_add(step))) {
-            Ok(()) => {}
-            Err(_) => self.allocate(&mut reserved, &pages(range.end))?,
+        let more = pages(range.end.saturating_add(step));
+        if self.allocate(&mut reserved, &more).is_err() {
+            with_room_of_set_aside(&self.paths, || self.allocate(&mut reserved, &pages(range.end)))?;
         }
         let to = reserved.first().filter(|first| first.start == 0).map_or(0, |first| first.end);
         // [reserved] Release: pairs with the Acquire in `reserved_to`.
@@ -407,13 +411,11 @@ impl Part {
         if !disk::may_have_room(&self.file, bytes, total(reserved)) {
             return Err(full(bytes));
         }
-        for gap in gaps {
-            disk::allocate(&self.file, &gap).map_err(|error| match failed(path, "extend", error) {
-                StorageError::DiskFull { .. } => full(gap.end - gap.start),
-                other => other,
-            })?;
-            reserved.insert(gap);
-        }
+        disk::allocate(&self.file, &gaps).map_err(|error| match failed(path, "extend", error) {
+            StorageError::DiskFull { .. } => full(bytes),
+            other => other,
+        })?;
+        reserved.extend(gaps);
         Ok(())
     }
 
@@ -424,7 +426,7 @@ impl Part {
     /// name ([`StorageError::Removed`]), none of them does.
     pub fn flush(&self, store: &Store, ready: &ReadyQueue) -> Result<u64, FlushError> {
         if !self.resumable {
-            // Whatever became durable now, the next open would not go on with it.
+            // Whatever became durable now, the next open would not resume it.
             return Ok(0);
         }
         let mut journal = lock(&self.journal);
@@ -899,6 +901,14 @@ fn remove_set_aside(paths: &Paths) -> bool {
         let _ = fs::remove_file(index);
     }
     ours
+}
+
+/// Does something that takes room; if the disk is full, once more without what was set aside, which nobody can resume.
+fn with_room_of_set_aside<T>(paths: &Paths, mut take: impl FnMut() -> StorageResult<T>) -> StorageResult<T> {
+    match take() {
+        Err(StorageError::DiskFull { .. }) if remove_set_aside(paths) => take(),
+        taken => taken,
+    }
 }
 
 /// Removes an index, if there is one that nobody uses.

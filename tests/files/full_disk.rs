@@ -120,6 +120,40 @@ fn what_was_written_before_the_disk_filled_survives_and_is_gone_on_with() {
     });
 }
 
+/// What a run without a length had left was set aside by the next one, which then had no room for its own.
+#[test]
+fn what_was_set_aside_gives_its_room_to_the_next() {
+    alone_with_mounts(what_was_set_aside_gives_its_room_to_the_next, || {
+        // At the end of the room that is left, and with none left at all.
+        for filled in [false, true] {
+            let scratch = small_disk();
+            let tagged = |tag: &str| MmapOptions { tag: tag.into(), ..MmapOptions::new(scratch.path("f")) };
+            let resource = open(tagged("v1")).unwrap();
+            resource.writer().unwrap().append(&pattern(1, 0..DISK * 2 / 3)).unwrap();
+            drop(resource);
+            if filled {
+                fill(&scratch);
+            }
+            let resource = open(tagged("v2")).unwrap();
+            assert_is!(resource.leftover(), Leftover::SetAside { .. });
+            assert_eq!(scratch.path("f.part.old").exists(), !filled);
+            finish(&resource, &pattern(2, 0..DISK / 2));
+            assert_same(scratch.read("f"), pattern(2, 0..DISK / 2));
+            assert!(!scratch.path("f.part.old").exists());
+            drop(resource);
+            // The same for a length that is reserved at once.
+            fs::remove_file(scratch.path("f")).unwrap();
+            let _ = fs::remove_file(scratch.path("filler"));
+            let resource = open(tagged("v1")).unwrap();
+            resource.writer().unwrap().append(&pattern(1, 0..DISK * 2 / 3)).unwrap();
+            drop(resource);
+            let resource = open(MmapOptions { len: Some(DISK / 2), ..tagged("v2") }).unwrap();
+            finish(&resource, &pattern(2, 0..DISK / 2));
+            assert_eq!(scratch.names(), ["f"]);
+        }
+    });
+}
+
 /// The index of many small stretches grows, the file has its room: writing and the commit go on, a flush says why not.
 #[test]
 fn a_disk_that_is_full_for_the_index_alone_costs_no_byte() {

@@ -17,7 +17,7 @@ fn is_committed_whole_or_not_at_all<D: DriverIo>(resource: &Resource<D>) {
         assert_is!(writer.commit(None), Err(StorageError::Hole { hole }) if hole == missing);
         assert_eq!(resource.status(), ResourceStatus::Active);
     }
-    // The same by a generation that goes on with it.
+    // The same in the generation that follows.
     writer.fail(StorageError::other("for now"));
     drop(writer);
     resource.reactivate().unwrap();

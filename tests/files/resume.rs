@@ -340,7 +340,7 @@ fn a_forged_length_leaves_the_room_to_the_right_one() {
     alone_with_mounts(a_forged_length_leaves_the_room_to_the_right_one, || {
         const DISK: u64 = 4 << 20;
         // A file system that cannot reserve, so that zeros are written; and one that does not say what is free either.
-        let systems = [(true, true), (true, false), (false, false)];
+        let systems = [(true, true), (true, false), (false, true), (false, false)];
         for (forged, (statfs, fallocate)) in [1 << 40, DISK + 1].into_iter().flat_map(|len| systems.map(|it| (len, it)))
         {
             let scratch = Scratch::new();
@@ -354,17 +354,21 @@ fn a_forged_length_leaves_the_room_to_the_right_one() {
                         if !fallocate {
                             answer(libc::SYS_fallocate, libc::EOPNOTSUPP);
                         }
-                        let data = pattern(3, 0..LEN);
+                        let data = pattern(3, LEN..2 * LEN);
                         let mut part = fs::File::create(scratch.path("f.part")).unwrap();
+                        // With a hole before it.
+                        part.seek(SeekFrom::Start(LEN)).unwrap();
                         part.write_all(&data).unwrap();
-                        let record = (0, LEN, crc32fast::hash(&data));
+                        let record = (LEN, 2 * LEN, crc32fast::hash(&data));
                         forge(&scratch.path("f.part.index"), Some(forged), b"v1", [record].into_iter());
                         let before = bytes_read_and_written().1;
                         assert_is!(open(tagged(&scratch, "v1")), Err(StorageError::DiskFull { .. }));
                         let written = bytes_read_and_written().1 - before;
                         assert!(!statfs || written < LEN, "the free space is asked first");
-                        assert_eq!(part.seek(SeekFrom::End(0)).unwrap(), LEN);
-                        assert!(part.metadata().unwrap().blocks() * 512 < 2 * LEN);
+                        assert_eq!(part.seek(SeekFrom::End(0)).unwrap(), 2 * LEN);
+                        // Zeros that were written into the hole stay there.
+                        let most = if fallocate { LEN + (8 << 10) } else { 2 * LEN + (8 << 10) };
+                        assert!(part.metadata().unwrap().blocks() * 512 <= most);
                         let right = MmapOptions { len: Some(DISK / 2), ..tagged(&scratch, "v1") };
                         let resource = open(right).unwrap();
                         assert_is!(resource.leftover(), Leftover::SetAside { .. });

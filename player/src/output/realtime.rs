@@ -125,12 +125,12 @@ fn now() -> Duration {
 #[cfg(target_os = "linux")]
 fn sleep_until(deadline: Duration) {
     use rustix::thread::{ClockId, Timespec, clock_nanosleep_absolute};
-    let deadline = Timespec {
+    let until = Timespec {
         tv_sec: i64::try_from(deadline.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: deadline.subsec_nanos().into(),
     };
     // A signal ends the sleep early; what is left of it is slept again.
-    while clock_nanosleep_absolute(ClockId::Monotonic, &deadline) == Err(rustix::io::Errno::INTR) {}
+    while clock_nanosleep_absolute(ClockId::Monotonic, &until) == Err(rustix::io::Errno::INTR) && now() < deadline {}
 }
 
 #[cfg(not(target_os = "linux"))]
