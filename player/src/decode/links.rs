@@ -70,7 +70,7 @@ impl Links {
             None => {
                 let bytes = source.look(at, SEARCH_BYTES)?;
                 let ended = bytes.len() < SEARCH_BYTES;
-                match recognise(&bytes, ended) {
+                match recognise(&bytes, ended, true) {
                     Recognised::Stream(Container::Ogg, _) => {}
                     Recognised::Stream(_, 0) | Recognised::Tag(_) => return Err(Stop::Boundary(at)),
                     _ => {}

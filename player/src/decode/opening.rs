@@ -135,7 +135,8 @@ impl<D: DriverIo> Decoder<D> {
             if bytes.len() < NAME_BYTES && !ended {
                 continue;
             }
-            match recognise(&bytes, ended) {
+            let is_begun = self.timeline.head_at(at).is_some_and(|(_, head)| head.kind == HeadKind::Ogg);
+            match recognise(&bytes, ended, is_begun) {
                 Recognised::Stream(container, 0) if container.has_tags() => return Ok((container, first)),
                 Recognised::Stream(container, behind) => return Ok((container, at + behind as u64)),
                 Recognised::Foreign(codec) => return Err(Unopened::Foreign { codec, at }),
@@ -152,6 +153,9 @@ impl<D: DriverIo> Decoder<D> {
                 return Err(match self.timeline.next_connection(start) {
                     Some(next) if ended => Stop::Boundary(next).into(),
                     None if ended && bytes.is_empty() => Stop::Complete.into(),
+                    _ if bytes.windows(5).any(|window| window == b"OggS\0") => {
+                        Unopened::Foreign { codec: "Ogg without its beginning", at }
+                    }
                     _ => Unopened::Nothing { to: at + bytes.len() as u64 },
                 });
             }

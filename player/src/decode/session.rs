@@ -315,6 +315,10 @@ impl<D: DriverIo> Decoder<D> {
         progress.is_alive();
         // The frames of what is put in front are not in the stream.
         let read_to = progress.read_to().saturating_sub(demuxer.unread()).max(session.opening.start);
+        // A station says elsewhere what it plays, and better.
+        if let Some(title) = demuxer.new_title().filter(|_| !self.options.live) {
+            self.timeline.titled(read_to, title);
+        }
         if session.is_mute {
             self.barren_from = read_to;
             return Ok(Step::Next);
