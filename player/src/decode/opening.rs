@@ -69,7 +69,12 @@ impl<D: DriverIo> Decoder<D> {
             self.note_links(offset);
         }
         let (mut start, mut front) = (offset, Arc::default());
-        let head = self.timeline.head_at(offset).filter(|(_, head)| is_of(head.kind, container));
+        let mut head = self.timeline.head_at(offset).filter(|(_, head)| is_of(head.kind, container));
+        if container == Container::Ogg && head.as_ref().is_some_and(|&(begins, _)| begins != offset) {
+            // A link whose head is damaged has none; that of the one before is not its own.
+            let peek = stream::peek(&self.reader, &self.shared, &self.timeline, offset);
+            head = head.filter(|_| !matches!(links::begins(&peek, offset), Ok(true)));
+        }
         if let Some((begins, head)) = &head {
             let behind = begins + head.len;
             // Where it was lost in what was taken for a head, its beginning leads there again.

@@ -661,6 +661,18 @@ fn a_link_with_a_damaged_head_is_passed_over_and_told() {
 }
 
 #[test]
+fn a_link_that_is_cut_in_its_head_does_no_harm_to_others() {
+    let (link, samples) = ogg_with_bad_packets(0, BLOCKS);
+    for cut in [10, 27, 50, 90, 110] {
+        for options in both() {
+            let heard = hear(&[&link[..], &link[..cut], &link].concat(), options);
+            assert!(heard.samples.starts_with(&samples), "cut at {cut}");
+            assert!(heard.samples.len() == 2 * samples.len(), "cut at {cut}: {}", heard.samples.len());
+        }
+    }
+}
+
+#[test]
 fn frames_of_an_unsupported_kind_are_passed_over_and_told() {
     let stream = [aac(4, 2, 20), aac(4, 6, 20), aac(4, 2, 20)].concat();
     for options in both() {
