@@ -329,6 +329,15 @@ impl<'a> Demuxer<'a> {
         Some(track.time_base?.calc_duration_saturating(duration).as_secs_f64()).filter(|&seconds| seconds > 0.0)
     }
 
+    /// The title, if a tag between the packets has said another one.
+    pub(super) fn new_title(&mut self) -> Option<String> {
+        let is_new = match &mut self.packets {
+            Packets::Symphonia(_) => false,
+            Packets::Frames(frames) => frames.take_new_tag(),
+        };
+        if is_new { self.title() } else { None }
+    }
+
     /// "Artist - Title", as far as the stream says.
     pub(super) fn title(&mut self) -> Option<String> {
         let mut metadata = self.packets.metadata();

@@ -152,6 +152,8 @@ pub(super) struct Frames<'a> {
     /// Frames that came.
     count: u64,
     next_pts: i64,
+    /// A tag came that nobody has looked at yet.
+    has_new_tag: bool,
     /// Another stream begins where the frames end.
     gives_way: bool,
 }
@@ -191,6 +193,7 @@ impl<'a> Frames<'a> {
             info: None,
             count: 0,
             next_pts: 0,
+            has_new_tag: false,
             gives_way: false,
         };
         while frames.pass_tag()? {}
@@ -217,6 +220,11 @@ impl<'a> Frames<'a> {
 
     pub(super) fn metadata(&mut self) -> &mut MetadataLog {
         &mut self.metadata
+    }
+
+    /// Whether a tag came since the last time that this was asked.
+    pub(super) fn take_new_tag(&mut self) -> bool {
+        std::mem::take(&mut self.has_new_tag)
     }
 
     /// What the Info frame says.
@@ -342,9 +350,8 @@ impl<'a> Frames<'a> {
     /// A frame of FLAC does not say where it ends: its checksum is right there, and it is followed by another, or a tag,
     /// or nothing. What is followed by anything else may be longer, and the decoder gets more.
     fn confirm_flac(&mut self, header: Header) -> Result<Option<Found>, SymphoniaError> {
-        let Some(stream) = self.stream_info.or_else(|| StreamInfo::of(&header)).filter(|info| info.has(&header)) else {
-            return Ok(None);
-        };
+        let expected = self.stream_info.filter(|info| info.has(&header));
+        let Some(stream) = expected.or_else(|| StreamInfo::of(&header)) else { return Ok(None) };
         let most = stream.most_bytes(&header);
         let mut checksum = Crc16Ansi::new(0);
         let (mut at, mut first, mut last) = (0, None, 0);
@@ -377,8 +384,8 @@ impl<'a> Frames<'a> {
     fn is_of_another_kind(&mut self, header: &Header) -> bool {
         let kind = match (self.syntax, self.stream_info) {
             // What a frame leaves open, the stream says.
-            (Syntax::Flac, Some(_)) => return false,
-            (Syntax::Flac, None) => {
+            (Syntax::Flac, Some(info)) if info.has(header) => return false,
+            (Syntax::Flac, _) => {
                 self.stream_info = StreamInfo::of(header);
                 header.kind
             }
@@ -514,6 +521,7 @@ impl<'a> Frames<'a> {
                 Id3v2Reader::try_new(stream, MetadataOptions::default()).and_then(|mut tag| tag.read_all())
             {
                 self.metadata.push(read.revision);
+                self.has_new_tag = true;
             }
         } else {
             self.pass(len)?;

@@ -22,6 +22,8 @@ pub(super) trait Look {
 /// A page of Ogg.
 struct Page {
     is_first: bool,
+    /// Another one begins before its end.
+    is_cut: bool,
     /// Its header, and all of it.
     header_bytes: usize,
     bytes: u64,
@@ -35,9 +37,25 @@ fn page(source: &impl Look, at: u64) -> Result<Option<Page>, Stop> {
     }
     let segments = usize::from(header[PAGE_HEADER_BYTES - 1]);
     let table = source.look(at + PAGE_HEADER_BYTES as u64, segments)?;
-    let body: u64 = table.iter().map(|&len| u64::from(len)).sum();
+    let body: usize = table.iter().map(|&len| usize::from(len)).sum();
     let header_bytes = PAGE_HEADER_BYTES + segments;
-    Ok(Some(Page { is_first: header[5] & FIRST_PAGE != 0, header_bytes, bytes: header_bytes as u64 + body }))
+    // Whoever reads it needs all of it anyway. One that is cut has the next one inside.
+    let bytes = source.look(at, header_bytes + body)?;
+    let next = find_page(&bytes[1..]).map(|behind| 1 + behind);
+    let bytes = next.unwrap_or(header_bytes + body) as u64;
+    Ok(Some(Page { is_first: header[5] & FIRST_PAGE != 0, is_cut: next.is_some(), header_bytes, bytes }))
+}
+
+/// Where a page begins in `bytes`.
+fn find_page(bytes: &[u8]) -> Option<usize> {
+    const NAME: &[u8] = b"OggS\0";
+    let begins = |at: usize| bytes[at..].starts_with(NAME);
+    (0..bytes.len()).filter(|&at| bytes[at] == NAME[0]).find(|&at| begins(at))
+}
+
+/// Whether a logical stream begins at `at`.
+pub(super) fn begins(source: &impl Look, at: u64) -> Result<bool, Stop> {
+    Ok(page(source, at)?.is_some_and(|page| page.is_first))
 }
 
 /// Where a link of the chain ends.
@@ -63,19 +81,19 @@ impl Links {
         self.free_to = match page(source, at)? {
             Some(page) if page.is_first && self.has_begun => return Err(Stop::Boundary(at)),
             Some(page) => {
-                self.has_begun |= !page.is_first;
+                self.has_begun |= !page.is_first || page.is_cut;
                 at + page.bytes
             }
             // Out of step: the next page begins somewhere behind.
             None => {
                 let bytes = source.look(at, SEARCH_BYTES)?;
                 let ended = bytes.len() < SEARCH_BYTES;
-                match recognise(&bytes, ended) {
+                match recognise(&bytes, ended, true) {
                     Recognised::Stream(Container::Ogg, _) => {}
                     Recognised::Stream(_, 0) | Recognised::Tag(_) => return Err(Stop::Boundary(at)),
                     _ => {}
                 }
-                match bytes.windows(5).skip(1).position(|window| window == b"OggS\0") {
+                match find_page(bytes.get(1..).unwrap_or_default()) {
                     Some(behind) => at + 1 + behind as u64,
                     None if ended => u64::MAX,
                     None => at + (SEARCH_BYTES - 4) as u64,

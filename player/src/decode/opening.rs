@@ -72,7 +72,12 @@ impl<D: DriverIo> Decoder<D> {
             self.note_links(offset);
         }
         let (mut start, mut front) = (offset, Arc::default());
-        let head = self.timeline.head_at(offset).filter(|(_, head)| is_of(head.kind, container));
+        let mut head = self.timeline.head_at(offset).filter(|(_, head)| is_of(head.kind, container));
+        if container == Container::Ogg && head.as_ref().is_some_and(|&(begins, _)| begins != offset) {
+            // A link whose head is damaged has none; that of the one before is not its own.
+            let peek = stream::peek(&self.reader, &self.shared, &self.timeline, offset);
+            head = head.filter(|_| !matches!(links::begins(&peek, offset), Ok(true)));
+        }
         if let Some((begins, head)) = head.as_ref().filter(|(begins, head)| head.covers(offset - begins)) {
             let behind = begins + head.len;
             // Where it was lost in what was taken for a head, its beginning leads there again.
@@ -145,7 +150,8 @@ impl<D: DriverIo> Decoder<D> {
             if bytes.len() < NAME_BYTES && !ended {
                 continue;
             }
-            match recognise(&bytes, ended) {
+            let is_begun = self.timeline.head_at(at).is_some_and(|(_, head)| head.kind == HeadKind::Ogg);
+            match recognise(&bytes, ended, is_begun) {
                 Recognised::Stream(container, 0) if container.has_tags() => return Ok((container, first)),
                 Recognised::Stream(container, behind) => return Ok((container, at + behind as u64)),
                 Recognised::Foreign(codec) => return Err(Unopened::Foreign { codec, at }),
@@ -162,6 +168,9 @@ impl<D: DriverIo> Decoder<D> {
                 return Err(match self.timeline.next_connection(start) {
                     Some(next) if ended => Stop::Boundary(next).into(),
                     None if ended && bytes.is_empty() => Stop::Complete.into(),
+                    _ if bytes.windows(5).any(|window| window == b"OggS\0") => {
+                        Unopened::Foreign { codec: "Ogg without its beginning", at }
+                    }
                     _ => Unopened::Nothing { to: at + bytes.len() as u64 },
                 });
             }

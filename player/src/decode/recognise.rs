@@ -41,29 +41,28 @@ const FOREIGN: &[(usize, &[u8], &str)] = &[
     (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "Windows Media"),
     (0, b"FLV\x01", "Flash video"),
     (8, b"AVI ", "AVI"),
-    (0, b"\x0b\x77", "AC-3"),
     (0, b"\x7f\xfe\x80\x01", "DTS"),
     (0, b"MThd", "MIDI"),
     (0, b"IMPM", "Impulse Tracker"),
     (0, b"Extended Module: ", "FastTracker"),
     (0, b"PK\x03\x04", "ZIP"),
-    (0, b"\x1f\x8b", "gzip"),
     (0, b"\x89PNG", "PNG"),
-    (0, b"\xff\xd8\xff", "JPEG"),
     (0, b"GIF8", "GIF"),
     (0, b"%PDF", "PDF"),
 ];
 
-/// Looks what `bytes` are; `ended` if there are no others behind them.
-pub(super) fn recognise(bytes: &[u8], ended: bool) -> Recognised {
+/// The same, with names so short that they may stand anywhere: what is found to be something else is that.
+const FOREIGN_IF_NOTHING: &[(usize, &[u8], &str)] =
+    &[(0, b"\x0b\x77", "AC-3"), (0, b"\x1f\x8b\x08", "gzip"), (0, b"\xff\xd8\xff", "JPEG")];
+
+/// Looks what `bytes` are; `ended` if there are no others behind them. Of Ogg `is_begun` the beginning is known: it goes
+/// on at any page.
+pub(super) fn recognise(bytes: &[u8], ended: bool, is_begun: bool) -> Recognised {
     if is_wave(bytes) {
         return Recognised::Stream(Container::Wav, 0);
     }
     if bytes.starts_with(b"fLaC") {
         return Recognised::Stream(Container::Flac, 0);
-    }
-    if bytes.starts_with(b"OggS") {
-        return Recognised::Stream(Container::Ogg, 0);
     }
     if let Some(container) = Container::with_index(bytes) {
         return Recognised::Stream(container, 0);
@@ -72,8 +71,7 @@ pub(super) fn recognise(bytes: &[u8], ended: bool) -> Recognised {
     if let Some(len) = frames::tag_len(bytes) {
         return Recognised::Tag(len);
     }
-    let begins = |&&(at, name, _): &&(usize, &[u8], &str)| bytes.get(at..).is_some_and(|rest| rest.starts_with(name));
-    if let Some(&(.., name)) = FOREIGN.iter().find(begins) {
+    if let Some(name) = foreign(FOREIGN, bytes) {
         return Recognised::Foreign(name);
     }
     let container = |syntax| match syntax {
@@ -81,16 +79,26 @@ pub(super) fn recognise(bytes: &[u8], ended: bool) -> Recognised {
         Syntax::Adts => Container::Adts,
         Syntax::Flac => Container::Flac,
     };
-    match frames::search(bytes, ended) {
-        Some((at, syntax)) => Recognised::Stream(container(syntax), at),
-        None => find_page(bytes).map_or(Recognised::Nothing, |at| Recognised::Stream(Container::Ogg, at)),
+    let frames = frames::search(bytes, ended).map(|(at, syntax)| (container(syntax), at));
+    let ogg = find_page(bytes, is_begun).map(|at| (Container::Ogg, at));
+    // Pages may hold what looks like frames.
+    let found = if is_begun { ogg.or(frames) } else { frames.into_iter().chain(ogg).min_by_key(|&(_, at)| at) };
+    match frames.filter(|&(_, at)| at == 0).or(found) {
+        Some((container, at)) => Recognised::Stream(container, at),
+        None => foreign(FOREIGN_IF_NOTHING, bytes).map_or(Recognised::Nothing, Recognised::Foreign),
     }
 }
 
-/// Where a stream of Ogg begins.
-fn find_page(bytes: &[u8]) -> Option<usize> {
+fn foreign(formats: &[(usize, &[u8], &'static str)], bytes: &[u8]) -> Option<&'static str> {
+    let found = formats.iter().find(|(at, name, _)| bytes.get(*at..).is_some_and(|rest| rest.starts_with(name)));
+    found.map(|&(.., name)| name)
+}
+
+/// Where a stream of Ogg begins, or goes on.
+fn find_page(bytes: &[u8], is_begun: bool) -> Option<usize> {
     const FIRST: u8 = 2;
-    bytes.windows(6).position(|window| window.starts_with(b"OggS\0") && window[5] & FIRST != 0)
+    let is_page = |window: &[u8]| window.starts_with(b"OggS\0") && (is_begun || window[5] & FIRST != 0);
+    bytes.windows(6).position(is_page)
 }
 
 #[cfg(test)]
@@ -102,27 +110,32 @@ mod tests {
         let mut wavpack = b"wvpk\x24\x16\0\0\x10\x04\0\0\x44\xac\0\0".to_vec();
         // Inside, there is what looks like a frame of MPEG audio.
         wavpack.extend([0xff, 0xff, 0x84, 0x00].repeat(100));
-        assert_eq!(recognise(&wavpack, true), Recognised::Foreign("WavPack"));
-        assert_eq!(recognise(b"MAC \x96\x0f\0\0\x34\0\0\0", true), Recognised::Foreign("Monkey's Audio"));
-        assert_eq!(recognise(b"FORM\0\0\0\x24AIFFCOMM", true), Recognised::Stream(Container::Aiff, 0));
-        assert_eq!(recognise(b"<!doctype html><title>Log in</title>", true), Recognised::Nothing);
-        assert_eq!(recognise(&[0; 4_000], true), Recognised::Nothing);
+        assert_eq!(recognise(&wavpack, true, false), Recognised::Foreign("WavPack"));
+        assert_eq!(recognise(b"MAC \x96\x0f\0\0\x34\0\0\0", true, false), Recognised::Foreign("Monkey's Audio"));
+        assert_eq!(recognise(b"FORM\0\0\0\x24AIFFCOMM", true, false), Recognised::Stream(Container::Aiff, 0));
+        assert_eq!(recognise(b"<!doctype html><title>Log in</title>", true, false), Recognised::Nothing);
+        assert_eq!(recognise(&[0; 4_000], true, false), Recognised::Nothing);
+        // Two bytes are no name for a format if frames follow.
+        let frames = [0xff, 0xfb, 0x90, 0x64].into_iter().chain([0; 413]).collect::<Vec<u8>>().repeat(3);
+        let stream = [&b"\x0b\x77"[..], &frames].concat();
+        assert_eq!(recognise(&stream, true, false), Recognised::Stream(Container::Mpeg, 2));
+        assert_eq!(recognise(b"\x0b\x77....", true, false), Recognised::Foreign("AC-3"));
     }
 
     #[test]
     fn frames_are_found_behind_noise() {
         let frame = [&[0xff, 0xfb, 0x90, 0x64][..], &[0; 413]].concat();
         let stream = [&[0x55; 77][..], &frame.repeat(3)].concat();
-        assert_eq!(recognise(&stream, false), Recognised::Stream(Container::Mpeg, 77));
+        assert_eq!(recognise(&stream, false, false), Recognised::Stream(Container::Mpeg, 77));
         // Two headers are a beginning; the third decides, or the end.
         let short = &stream[..77 + 2 * 417];
-        assert_eq!(recognise(short, false), Recognised::Nothing);
-        assert_eq!(recognise(short, true), Recognised::Stream(Container::Mpeg, 77));
+        assert_eq!(recognise(short, false, false), Recognised::Nothing);
+        assert_eq!(recognise(short, true, false), Recognised::Stream(Container::Mpeg, 77));
     }
 
     #[test]
     fn a_tag_may_stand_before_anything() {
-        assert_eq!(recognise(b"ID3\x04\0\0\0\0\x02\x01....", false), Recognised::Tag(10 + 257));
-        assert_eq!(recognise(b"ID3\x04\0\x10\0\0\x02\x01....", false), Recognised::Tag(20 + 257));
+        assert_eq!(recognise(b"ID3\x04\0\0\0\0\x02\x01....", false, false), Recognised::Tag(10 + 257));
+        assert_eq!(recognise(b"ID3\x04\0\x10\0\0\x02\x01....", false, false), Recognised::Tag(20 + 257));
     }
 }

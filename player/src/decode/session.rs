@@ -315,6 +315,10 @@ impl<D: DriverIo> Decoder<D> {
         progress.is_alive();
         // The frames of what is put in front are not in the stream.
         let read_to = progress.read_to().saturating_sub(demuxer.unread()).max(session.opening.start);
+        // A station says elsewhere what it plays, and better.
+        if let Some(title) = demuxer.new_title().filter(|_| !self.options.live) {
+            self.timeline.titled(read_to, title);
+        }
         if session.is_mute {
             self.barren_from = read_to;
             return Ok(Step::Next);
@@ -392,6 +396,8 @@ impl<D: DriverIo> Decoder<D> {
     /// Packets of another kind follow.
     fn reset(&mut self, demuxer: &mut Demuxer<'_>, session: &mut Session) {
         session.is_mute = false;
+        // They may have a time of their own.
+        session.clock.base = None;
         if let Err(reason) = demuxer.reset() {
             session.is_mute = true;
             self.leave_out(match reason {
@@ -565,6 +571,8 @@ impl<D: DriverIo> Decoder<D> {
             Stop::Cancelled => End::Cancelled,
             Stop::Complete => End::Complete,
             Stop::Failed(reason) => End::Failed(reason),
+            // Where nothing comes before it, it is not what it seems.
+            Stop::Boundary(next) if next <= self.place.offset => return self.lost(here),
             Stop::Boundary(next) => {
                 // Whatever was before, it is looked at anew.
                 self.containers.insert(next, Container::Unknown);

@@ -526,8 +526,8 @@ fn an_encoders_delay_and_padding_are_not_heard() {
 #[test]
 fn frames_of_another_kind_are_played_at_their_own_rate() {
     const SECOND: [(u8, f64); 3] = [(4, 44_100.0), (7, 22_050.0), (3, 48_000.0)];
-    let seconds: f64 = SECOND.iter().map(|(_, rate_hz)| 40.0 * 1_024.0 / rate_hz).sum();
-    let stream = [aac(4, 2, 40), aac(7, 1, 40), aac(3, 2, 40)].concat();
+    let seconds: f64 = SECOND.iter().map(|(_, rate_hz)| 20.0 * 1_024.0 / rate_hz).sum();
+    let stream = [aac(4, 2, 20), aac(7, 1, 20), aac(3, 2, 20)].concat();
     for options in both() {
         let heard = hear(&stream, options);
         assert_eq!((heard.channels, heard.broken), (2, 0));
@@ -538,15 +538,16 @@ fn frames_of_another_kind_are_played_at_their_own_rate() {
 
 #[test]
 fn layers_and_versions_of_mpeg_audio_may_change() {
+    const COUNT: usize = 8;
     // Layer 3 at 44.1 kHz, at 22.05 kHz in mono, at 8 kHz; layers 2 and 1 at 48 kHz.
     let kinds = [
-        (mp3(20), 1_152.0 / 44_100.0),
-        (mpeg([0xff, 0xf3, 0x80, 0xc0], 208, 20), 576.0 / 22_050.0),
-        (mpeg([0xff, 0xe3, 0x18, 0xc0], 72, 20), 576.0 / 8_000.0),
-        (mpeg([0xff, 0xfd, 0x84, 0x00], 384, 20), 1_152.0 / 48_000.0),
-        (mpeg([0xff, 0xff, 0x84, 0x00], 256, 20), 384.0 / 48_000.0),
+        (mp3(COUNT), 1_152.0 / 44_100.0),
+        (mpeg([0xff, 0xf3, 0x80, 0xc0], 208, COUNT), 576.0 / 22_050.0),
+        (mpeg([0xff, 0xe3, 0x18, 0xc0], 72, COUNT), 576.0 / 8_000.0),
+        (mpeg([0xff, 0xfd, 0x84, 0x00], 384, COUNT), 1_152.0 / 48_000.0),
+        (mpeg([0xff, 0xff, 0x84, 0x00], 256, COUNT), 384.0 / 48_000.0),
     ];
-    let seconds: f64 = kinds.iter().map(|(_, seconds)| 20.0 * seconds).sum();
+    let seconds: f64 = kinds.iter().map(|(_, seconds)| COUNT as f64 * seconds).sum();
     let stream = kinds.map(|(bytes, _)| bytes).concat();
     for options in both() {
         let heard = hear(&stream, options);
@@ -575,9 +576,11 @@ fn flac_is_heard_to_its_last_frame_whatever_is_behind() {
 fn flac_is_joined_behind_its_beginning() {
     let (bytes, samples) = connection(0, 2 * BLOCKS);
     let cut = bytes.len() / 3;
-    let heard = hear(&bytes[cut..], options());
-    assert!(samples.ends_with(&heard.samples), "it is the same music");
-    assert!(heard.samples.len() >= samples.len() / 2, "from the next frame on");
+    for options in both() {
+        let heard = hear(&bytes[cut..], options);
+        assert!(samples.ends_with(&heard.samples), "it is the same music");
+        assert!(heard.samples.len() >= samples.len() / 2, "from the next frame on");
+    }
 }
 
 #[test]
@@ -595,6 +598,37 @@ fn streams_that_were_joined_are_each_heard_whole() {
         let first = music.iter().position(|&sample| sample != 0.0).unwrap();
         assert!(behind[begins..].starts_with(&music[first..]), "each follows the one before");
     }
+}
+
+#[test]
+fn ogg_is_joined_at_its_next_link() {
+    let (link, samples) = ogg_with_bad_packets(0, BLOCKS);
+    let behind = link.windows(5).skip(300).position(|window| window == b"OggS\0").unwrap() + 300;
+    for options in both() {
+        let heard = hear(&[&link[behind..], &link].concat(), options);
+        assert!(heard.samples == samples && heard.result.is_ok());
+        // Without another, there is nothing to be heard; what is in it is no matter.
+        let result = hear(&opus_link()[100..], options).result.unwrap_err().to_string();
+        assert!(result.starts_with("Ogg without its beginning is not supported"), "{result}");
+    }
+}
+
+#[test]
+fn titles_of_joined_songs_follow_one_another() {
+    let tag = |title: &[u8]| {
+        let frame = [&b"TIT2\0\0\0"[..], &[title.len() as u8 + 1, 0, 0, 0], title].concat();
+        [&b"ID3\x03\0\0\0\0\0"[..], &[frame.len() as u8], &frame].concat()
+    };
+    let first = [&tag(b"One")[..], &mp3(10)].concat();
+    let songs = [&first[..], &tag(b"Two"), &mp3(10)].concat();
+    let deck = Deck::of_file(&songs, file());
+    let (mut reader, _) = deck.opened.recv_timeout(PATIENCE).unwrap();
+    play(&mut reader, usize::MAX);
+    deck.ended.recv_timeout(PATIENCE).unwrap().unwrap();
+    let title = |offset: usize| deck.timeline.title_at(offset as u64);
+    assert_eq!(title(first.len() - 1).as_deref(), Some("One"));
+    assert_eq!(title(songs.len()).as_deref(), Some("Two"));
+    deck.decoding.join();
 }
 
 /// A link of a chain whose codec is not supported.
@@ -632,6 +666,18 @@ fn a_link_with_a_damaged_head_is_passed_over_and_told() {
         let heard = hear(&[&link[..], &damaged, &link].concat(), options);
         assert!(heard.samples == [samples.clone(), samples.clone()].concat(), "{} samples", heard.samples.len());
         assert_eq!(heard.left_out, [LeftOut::Damaged]);
+    }
+}
+
+#[test]
+fn a_link_that_is_cut_in_its_head_does_no_harm_to_others() {
+    let (link, samples) = ogg_with_bad_packets(0, BLOCKS);
+    for cut in [10, 27, 50, 90, 110] {
+        for options in both() {
+            let heard = hear(&[&link[..], &link[..cut], &link].concat(), options);
+            assert!(heard.samples.starts_with(&samples), "cut at {cut}");
+            assert!(heard.samples.len() == 2 * samples.len(), "cut at {cut}: {}", heard.samples.len());
+        }
     }
 }
 
