@@ -42,12 +42,6 @@
 //!    there before. That holds for who looks with [`covers`](Coverage::covers). A byte that is a stray is missing to
 //!    [`covers_now`](Coverage::covers_now), and nobody is woken when it ceases to be one.
 //!
-//! Why two claims never hold the same byte. A claim is chosen and entered under the mutex. The words are read there:
-//! 1. Another claim still holds the byte: it is in the set of claims.
-//! 2. It was given back before we took the mutex: all it filled was inserted before that, and is seen in the word or
-//!    among the strays.
-//!
-//! So whoever fills a claim inserts first and gives back afterwards; and only under claims does the first write win.
 //! Checked by `loom-tests/models/src/coverage.rs`.
 
 mod leaves;
@@ -89,20 +83,15 @@ struct Slow {
     strays: HashMap<u64, RangeSet<u32>>,
     /// What was written above the words.
     far: RangeSet<u64>,
-    /// What fetchers are about to write.
-    claims: RangeSet<u64>,
-    sealed: bool,
 }
 
 /// How far a look goes.
 #[derive(Clone, Copy)]
-enum Sight<'a> {
+enum Sight {
     /// The words only.
     Words,
     /// The strays too, if the words leave it open.
     Strays,
-    /// The same, by someone who holds the mutex.
-    Locked(&'a Slow),
 }
 
 /// What is there of one block, as offsets from its start.
@@ -349,7 +338,7 @@ impl Coverage {
     }
 
     #[inline]
-    fn covers_by(&self, range: &Range<u64>, sight: Sight<'_>) -> bool {
+    fn covers_by(&self, range: &Range<u64>, sight: Sight) -> bool {
         let from = range.start.max(self.inherited());
         from >= range.end || self.is_in_one_word(from, range.end) || self.run_to(from, range.end, sight) == range.end
     }
@@ -393,7 +382,7 @@ impl Coverage {
     }
 
     #[inline]
-    fn run_by(&self, offset: u64, max: u64, inherited: u64, sight: Sight<'_>) -> u64 {
+    fn run_by(&self, offset: u64, max: u64, inherited: u64, sight: Sight) -> u64 {
         let limit = offset.saturating_add(max);
         let from = offset.max(inherited);
         if from >= limit { limit - offset } else { self.run_to(from, limit, sight) - offset }
@@ -483,73 +472,11 @@ impl Coverage {
         all
     }
 
-    // ---- claims: all of these take the mutex ----
-
-    /// The exclusive right to the first gap at or after `from` and below `limit`, or to its first `max` bytes. What is
-    /// there and what is claimed is no gap. A part of a gap ends at the end of a block if it can: two claims then share
-    /// no word. `None` if there is no gap, and after [`seal`](Self::seal).
-    pub fn claim(&self, from: u64, limit: u64, max: u64) -> Option<Range<u64>> {
-        let mut slow = self.lock();
-        if slow.sealed || max == 0 {
-            return None;
-        }
-        // One byte more than is wanted tells whether the gap goes on.
-        let gap = self.free_gap(&slow, from, limit, max.saturating_add(1))?;
-        let claim = gap.start..claim_end(&gap, max);
-        slow.claims.insert(claim.clone());
-        Some(claim)
-    }
-
-    /// Ends a claim, or a part of it. What was filled of it has been inserted before.
-    pub fn give_back(&self, range: &Range<u64>) {
-        if range.start < range.end {
-            self.lock().claims.remove(range.clone());
-        }
-    }
-
-    /// The first gap at or after `from` and below `limit` that is free to be claimed.
-    pub fn next_gap(&self, from: u64, limit: u64) -> Option<Range<u64>> {
-        self.free_gap(&self.lock(), from, limit, u64::MAX)
-    }
-
-    /// How many bytes are claimed.
-    pub fn claimed(&self) -> u64 {
-        self.lock().claims.iter().map(|claim| claim.end - claim.start).sum()
-    }
-
-    /// From now on there are no claims; `false`, and nothing changes, while one is out.
-    pub fn seal(&self) -> bool {
-        let mut slow = self.lock();
-        slow.sealed |= slow.claims.is_empty();
-        slow.sealed
-    }
-
-    /// The first `most` bytes of a gap.
-    fn free_gap(&self, slow: &Slow, from: u64, limit: u64, most: u64) -> Option<Range<u64>> {
-        let mut at = from.max(self.inherited());
-        loop {
-            at = self.run_to(at, limit, Sight::Locked(slow));
-            if at >= limit {
-                return None;
-            }
-            if let Some(claim) = slow.claims.get(&at) {
-                at = claim.end;
-                continue;
-            }
-            let end = self.gap_to(at, limit.min(at.saturating_add(most)), Sight::Locked(slow));
-            // Words grow without the mutex: if `at` was written just now, we go on behind it.
-            if at < end {
-                let claimed = slow.claims.overlapping(&(at..end)).next();
-                return Some(at..claimed.map_or(end, |claim| claim.start));
-            }
-        }
-    }
-
     // ---- how all these look at words and strays ----
 
     /// Where the bytes written from `from` on end, or `limit`; `from` itself if that byte is missing.
     #[inline]
-    fn run_to(&self, from: u64, limit: u64, sight: Sight<'_>) -> u64 {
+    fn run_to(&self, from: u64, limit: u64, sight: Sight) -> u64 {
         let mut at = from;
         while at < limit {
             let Some(leaf) = self.leaves.at(at) else { return self.far_run_to(at, limit, sight) };
@@ -570,13 +497,13 @@ impl Coverage {
     /// Where the bytes of a block that were written from `at` on end. It does not matter by how much that is more than
     /// `enough`.
     #[inline]
-    fn run_in_block(&self, block: u64, word: &Word, at: u32, enough: u32, sight: Sight<'_>) -> u32 {
+    fn run_in_block(&self, block: u64, word: &Word, at: u32, enough: u32, sight: Sight) -> u32 {
         let extent = word.extent();
         let end = extent.run_to(at);
         if end >= enough || !extent.spilled() {
             return end;
         }
-        self.look_closer(block, word, extent, sight, end, |pieces| pieces.run_to(at))
+        self.look_closer(block, word, sight, end, |pieces| pieces.run_to(at))
     }
 
     /// Answers a question about a block with strays; with `in_words` if the strays do not count.
@@ -585,8 +512,7 @@ impl Coverage {
         &self,
         block: u64,
         word: &Word,
-        extent: Extent,
-        sight: Sight<'_>,
+        sight: Sight,
         in_words: u32,
         ask: impl FnOnce(Pieces<'_>) -> u32,
     ) -> u32 {
@@ -595,25 +521,23 @@ impl Coverage {
             Sight::Strays => {
                 let slow = self.lock();
                 // The word again: what was a stray may be in there by now, and among the strays no more.
-                ask(slow.pieces(block, word.extent()))
+                let extent = word.extent();
+                ask(slow.pieces(block, extent))
             }
-            Sight::Locked(slow) => ask(slow.pieces(block, extent)),
         }
     }
 
     /// [`run_to`](Self::run_to) where there are no words.
     #[cold]
-    fn far_run_to(&self, at: u64, limit: u64, sight: Sight<'_>) -> u64 {
-        let run = |slow: &Slow| slow.far.get(&at).map_or(at, |range| range.end.min(limit));
+    fn far_run_to(&self, at: u64, limit: u64, sight: Sight) -> u64 {
         match sight {
-            Sight::Strays if at >= LIMIT => run(&self.lock()),
-            Sight::Locked(slow) if at >= LIMIT => run(slow),
+            Sight::Strays if at >= LIMIT => self.lock().far.get(&at).map_or(at, |range| range.end.min(limit)),
             _ => at,
         }
     }
 
     /// The first byte at or after `from` that was written, or `limit`.
-    fn gap_to(&self, from: u64, limit: u64, sight: Sight<'_>) -> u64 {
+    fn gap_to(&self, from: u64, limit: u64, sight: Sight) -> u64 {
         let mut at = from;
         while let Some((begin, leaf)) = self.leaves.first(at..limit) {
             at = at.max(begin);
@@ -623,7 +547,7 @@ impl Coverage {
                 let extent = word.extent();
                 let mut next = Pieces { extent, strays: None }.next(start);
                 if extent.spilled() {
-                    next = self.look_closer(block, word, extent, sight, next, |pieces| pieces.next(start));
+                    next = self.look_closer(block, word, sight, next, |pieces| pieces.next(start));
                 }
                 at = base + u64::from(next);
                 if u64::from(next) < BLOCK || at >= limit {
@@ -635,11 +559,11 @@ impl Coverage {
         if at >= limit {
             return limit;
         }
-        let next = |slow: &Slow| slow.far.overlapping(&(at..limit)).next().map_or(limit, |range| range.start.max(at));
         match sight {
             Sight::Words => limit,
-            Sight::Strays => next(&self.lock()),
-            Sight::Locked(slow) => next(slow),
+            Sight::Strays => {
+                self.lock().far.overlapping(&(at..limit)).next().map_or(limit, |range| range.start.max(at))
+            }
         }
     }
 
@@ -675,7 +599,7 @@ impl Coverage {
                 let extent = word.extent();
                 let mut start = extent.run_from(last + 1);
                 if start > enough && extent.spilled() {
-                    start = self.look_closer(block, word, extent, Sight::Strays, start, |p| p.run_from(last + 1));
+                    start = self.look_closer(block, word, Sight::Strays, start, |p| p.run_from(last + 1));
                 }
                 at = base + u64::from(start);
                 if start > enough || at <= floor {
@@ -698,22 +622,12 @@ impl Coverage {
             let extent = word.extent();
             let mut end = extent.end();
             if extent.spilled() {
-                end = self.look_closer(block, word, extent, Sight::Strays, end, |pieces| pieces.end());
+                end = self.look_closer(block, word, Sight::Strays, end, |pieces| pieces.end());
             }
             (block * BLOCK, end)
         });
         ends.find(|&(_, end)| end > 0).map_or(0, |(base, end)| base + u64::from(end))
     }
-}
-
-/// Where a claim to the start of `gap` ends.
-fn claim_end(gap: &Range<u64>, max: u64) -> u64 {
-    let end = gap.start.saturating_add(max);
-    if end >= gap.end {
-        return gap.end;
-    }
-    let rounded = end / BLOCK * BLOCK;
-    if rounded > gap.start { rounded } else { end }
 }
 
 impl Default for Coverage {

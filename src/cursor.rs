@@ -23,8 +23,9 @@ pub enum OnLap {
 
 /// A reader with a position. It never holds the writer back, and may be overtaken ("lapped"); [`OnLap`] says what then.
 ///
-/// `Read` blocks for at least a byte and returns 0 only at the end of a committed resource, never because a live stream
-/// has nothing yet. `Seek` goes anywhere: ahead of the live edge reads wait; to bytes that were evicted is an error at
+/// `Read` blocks for at least a byte and returns 0 only at the end, never because a live stream has nothing yet. A resource
+/// ends where it was committed or, if its length was given, there: before the commit, too ([`Reader::wait_end`] waits for
+/// that). `Seek` goes anywhere: ahead of the live edge reads wait; to bytes that were evicted is an error at
 /// once with [`OnLap::Error`], and otherwise a skip, as its result says.
 ///
 /// # Real-time
@@ -135,7 +136,7 @@ impl<D: DriverIo> Cursor<D> {
         newer
     }
 
-    /// Reads on without waiting: at least a byte. 0 only at the end of a committed resource or for an empty buffer.
+    /// Reads on without waiting: at least a byte. 0 only at the end (as for `Read`) or for an empty buffer.
     ///
     /// # Errors
     /// [`ReadError::NotYet`]; [`Evicted`](ReadError::Evicted) with [`OnLap::Error`] only, and the cursor stays;

@@ -40,7 +40,8 @@ pub trait DriverIo: Any + Send + Sync {
     /// The file behind the store, if there is one.
     fn path(&self) -> Option<&Path>;
 
-    /// Opens the committed store for writing again.
+    /// Opens the committed store for writing again. Without a window, the resource may then write bytes anew that are there:
+    /// once each, while others read them.
     ///
     /// # Errors
     /// If it cannot be. The resource then stays as it was.
@@ -221,7 +222,9 @@ pub trait OpenOptions: Send + Sized {
 /// What a driver found when it was opened.
 #[derive(Clone, Debug, Default)]
 pub struct DriverState {
-    /// The length of the whole, if it is known.
+    /// The length of the whole, if it is known. A [`Reader`](crate::Reader) or [`Cursor`](crate::Cursor) finds the end there
+    /// (a [`Gate`](crate::Gate) waits for the verdict), and a write beyond is
+    /// [`StorageError::BeyondLength`](crate::StorageError::BeyondLength).
     pub final_len: Option<u64>,
     /// What is there already. Not asked of a driver with a window.
     pub available: RangeSet<u64>,

@@ -185,10 +185,6 @@ pub enum StorageError {
         len: u64,
     },
 
-    /// A commit while claims are out, whose bytes are being written. Nothing was changed: finish or drop them first.
-    #[error("cannot commit while claims are out; finish or drop them first")]
-    ClaimsOut,
-
     /// More bytes were asked for at once than the window can ever hold.
     #[error("{requested} bytes were asked for at once, and the window holds {capacity}; ask for less")]
     RangeTooLarge {
@@ -235,8 +231,11 @@ pub enum StorageError {
     #[error("the resource has a writer already; there can be one at a time")]
     WriterTaken,
 
-    /// The writer was dropped without `commit`.
-    #[error("the writer was dropped before it committed the resource")]
+    /// Nobody can write the rest: the writer (or the last fetcher and claim) was dropped without `commit`, or the resource
+    /// before anybody took its writer. [`Resource::reactivate`](crate::Resource::reactivate) begins anew.
+    #[error(
+        "nobody is left to write the rest: the writer was dropped before `commit`, or the resource before its writer was taken"
+    )]
     WriterDropped,
 
     /// A commit would seal a hole. Nothing was changed: fill the hole, or commit at its start.
@@ -429,7 +428,7 @@ impl From<ReadError> for io::Error {
 pub enum WaitOutcome {
     /// The range can be read, as far as the resource goes.
     Ready,
-    /// The resource is committed, and the range starts at or behind its end.
+    /// The range starts at or behind the end of the resource: where it was committed, or at the length that was given.
     Eof,
     /// An [`Interrupter`](crate::Interrupter) ended the wait.
     Interrupted,

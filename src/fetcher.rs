@@ -1,4 +1,25 @@
 //! Several connections that fill one resource.
+//!
+//! Gaps are claimed and given back under one mutex, so that two claims never hold the same byte: a claim is cut out of the
+//! set of gaps, and what it filled is published in the coverage and never enters the set again. To append takes no lock.
+//!
+//! ```text
+//!   wait for a claim                              a claim ends
+//!     lock; a gap? done                             what it wrote is published (coverage)
+//!     none free, no claim out? commit, done         lock; what it did not write is a gap again
+//!     arm; fence(SeqCst)              [wake]        the last one, and no gap? commit, which wakes all
+//!     lock; the same once more                      else if a gap came back: fence(SeqCst)       [wake]
+//!     sleep                                           wake who waits for a claim
+//! ```
+//!
+//! Why no wake is lost. The set changes under the mutex before the fence of the one that ends a claim, and a sleeper looks
+//! at the set after its own fence: [wake] in `wait.rs`. Only two events let a wait succeed, a gap that comes back
+//! and the end of the resource, and each wakes. A byte that is appended frees nothing, and wakes no fetcher. A claim
+//! that ends full, with others out, frees nothing either: of the last two to end, one finds no claim out, and commits.
+//!
+//! Checked by `loom-tests/models/src/fetcher.rs`.
+
+mod gaps;
 
 use crate::{
     DriverIo, Interrupter, Span, StorageError, StorageResult,
@@ -10,8 +31,10 @@ use crate::{
     sync::{Deadline, Mutex, MutexGuard},
     wait::{Interrupts, Look, Patience, Waited},
 };
+use gaps::Gaps;
 use std::{
     io,
+    ops::Range,
     sync::{Arc, PoisonError},
     time::Duration,
 };
@@ -64,23 +87,16 @@ struct FetchSeat<D: DriverIo> {
     state: Arc<State<D>>,
     /// The gates that wait for the next writer.
     gates: Option<Gates>,
-    course: Mutex<Course>,
-}
-
-/// Never held while anybody else's code runs.
-#[derive(Default)]
-struct Course {
-    /// Where the last claim ended: unless somebody waits elsewhere, the next one begins there.
-    next: u64,
-    /// All below is there.
-    whole_to: u64,
-    /// Somebody commits.
-    committing: bool,
+    /// Never locked while anybody else's code runs.
+    gaps: Mutex<Gaps>,
 }
 
 impl<D: DriverIo> Fetcher<D> {
     pub(crate) fn new(shared: Arc<Shared<D>>, state: Arc<State<D>>, gates: Gates) -> Self {
-        let seat = FetchSeat { shared, state, gates: Some(gates), course: Mutex::default() };
+        let mut seat = FetchSeat { shared, state, gates: Some(gates), gaps: Mutex::default() };
+        if let Ok((coverage, len)) = seat.store() {
+            seat.gaps = Mutex::new(Gaps::of(coverage, len));
+        }
         Self { seat: Arc::new(seat), interrupts: Interrupts::new() }
     }
 
@@ -93,7 +109,7 @@ impl<D: DriverIo> Fetcher<D> {
     /// [`Unsupported`](StorageError::Unsupported) over a store that forgets, or whose length is not known.
     pub fn next_claim(&self, max: u64) -> StorageResult<Option<Claim<D>>> {
         match self.seat.look(max)? {
-            Gap::Claimed(range) => Ok(Some(Claim { seat: self.seat.clone(), range, position: range.start })),
+            Gap::Claimed(range) => Ok(Some(Claim::new(&self.seat, range))),
             Gap::NotNow | Gap::AllThere => Ok(None),
         }
     }
@@ -120,14 +136,12 @@ impl<D: DriverIo> Fetcher<D> {
         let waited = self.seat.state.room.wait(&patience, || match self.seat.look(max) {
             Ok(Gap::Claimed(range)) => Look::Done(Ok(Some(range))),
             Ok(Gap::AllThere) => Look::Done(Ok(None)),
-            // Whatever is given back, it wakes all that wait here.
+            // A gap that comes back wakes all that wait here, wherever it is.
             Ok(Gap::NotNow) => Look::Missing(0),
             Err(error) => Look::Done(Err(error)),
         });
         match waited {
-            Waited::Done(found) => {
-                Ok(found?.map(|range| Claim { seat: self.seat.clone(), range, position: range.start }))
-            }
+            Waited::Done(found) => Ok(found?.map(|range| Claim::new(&self.seat, range))),
             Waited::Interrupted => Err(StorageError::Interrupted),
             Waited::TimedOut => Err(StorageError::TimedOut),
         }
@@ -136,7 +150,7 @@ impl<D: DriverIo> Fetcher<D> {
     /// How many bytes are not there yet, claimed or not; 0 if the length is not known.
     #[must_use]
     pub fn missing(&self) -> u64 {
-        let Ok((coverage, len)) = self.seat.gaps() else { return 0 };
+        let Ok((coverage, len)) = self.seat.store() else { return 0 };
         let there: u64 = coverage.available().iter().map(|range| range.end.min(len) - range.start.min(len)).sum();
         len - there
     }
@@ -176,12 +190,12 @@ enum Gap {
 }
 
 impl<D: DriverIo> FetchSeat<D> {
-    fn course(&self) -> MutexGuard<'_, Course> {
-        self.course.lock().unwrap_or_else(PoisonError::into_inner)
+    fn gaps(&self) -> MutexGuard<'_, Gaps> {
+        self.gaps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is there, and how long the whole will be.
-    fn gaps(&self) -> StorageResult<(&Coverage, u64)> {
+    fn store(&self) -> StorageResult<(&Coverage, u64)> {
         let coverage =
             self.state.coverage().ok_or(StorageError::Unsupported("a store that forgets has no gaps to fill"))?;
         let len = self.state.expected_len.ok_or(StorageError::Unsupported(
@@ -196,52 +210,35 @@ impl<D: DriverIo> FetchSeat<D> {
             Stage::Committed(_) => return Ok(Gap::AllThere),
             stage => return Err(self.state.life.error(stage)),
         }
-        let (coverage, len) = self.gaps()?;
-        if let Some(range) = self.claim(coverage, len, max.max(1)) {
-            return Ok(Gap::Claimed(range));
+        let (_, len) = self.store()?;
+        let mut gaps = self.gaps();
+        if let Some(range) = gaps.claim(self.state.waits.wanted(), max) {
+            return Ok(Gap::Claimed(range.into()));
         }
-        if coverage.claimed() > 0 {
+        if !gaps.begin_commit() {
             return Ok(Gap::NotNow);
         }
-        self.commit_if_whole(coverage, len)?;
-        match self.state.life.stage() {
-            Stage::Committed(_) => Ok(Gap::AllThere),
-            // Given back in this moment, or being committed.
-            Stage::Active => Ok(Gap::NotNow),
-            stage => Err(self.state.life.error(stage)),
-        }
+        drop(gaps);
+        self.commit(len)?;
+        Ok(Gap::AllThere)
     }
 
-    fn claim(&self, coverage: &Coverage, len: u64, max: u64) -> Option<Span> {
-        let mut course = self.course();
-        let nearest = self.state.waits.wanted().filter_map(|wanted| {
-            let gap = coverage.next_gap(wanted, len)?;
-            Some((gap.start - wanted, gap.start))
-        });
-        let wanted = nearest.min().map(|(_, start)| start);
-        let from = wanted.unwrap_or(course.next);
-        let range = coverage.claim(from, len, max).or_else(|| coverage.claim(course.whole_to, len, max))?;
-        course.next = range.end;
-        Some(range.into())
-    }
-
-    /// Commits if all is there and nobody has done so.
-    fn commit_if_whole(&self, coverage: &Coverage, len: u64) -> StorageResult<()> {
-        if coverage.claimed() > 0 {
-            return Ok(());
+    /// Commits, for the one that was told to by [`Gaps::begin_commit`].
+    fn commit(&self, len: u64) -> StorageResult<()> {
+        if let Err(error) = self.state.commit(Some(len)) {
+            // If the resource is active still, whoever asks next tries again.
+            self.end_claim([].into_iter());
+            return Err(error);
         }
-        let mut course = self.course();
-        // What is there stays, so that nobody looks at it twice.
-        course.whole_to = coverage.first_missing(&(course.whole_to..len)).map_or(len, |hole| hole.start);
-        // Once all is there nobody claims any more; but who filled the last gap may still have to give it back, and
-        // then comes here.
-        if course.whole_to < len || coverage.claimed() > 0 || std::mem::replace(&mut course.committing, true) {
-            return Ok(());
-        }
-        drop(course);
-        self.state.commit(Some(len))?;
         self.shared.settle(&self.state);
         Ok(())
+    }
+
+    /// A claim is over that did not fill `rest`, or a commit.
+    fn end_claim(&self, rest: impl Iterator<Item = Range<u64>>) {
+        self.gaps().give_back(rest);
+        // After the set has changed: see the head of the file.
+        self.state.room.notify_all();
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> StorageResult<()> {
@@ -252,11 +249,14 @@ impl<D: DriverIo> FetchSeat<D> {
         }
     }
 
-    fn give_back(&self, range: Span) {
-        if let Some(coverage) = self.state.coverage().filter(|_| !range.is_empty()) {
-            coverage.give_back(&range.into());
-            self.state.room.notify_all();
-        }
+    /// A claim is over that was filled.
+    fn filled(&self) -> StorageResult<()> {
+        let (_, len) = self.store()?;
+        let mut gaps = self.gaps();
+        gaps.give_back([].into_iter());
+        let last = gaps.begin_commit();
+        drop(gaps);
+        if last { self.commit(len) } else { Ok(()) }
     }
 }
 
@@ -270,6 +270,10 @@ impl<D: DriverIo> Drop for FetchSeat<D> {
 }
 
 impl<D: DriverIo> Claim<D> {
+    fn new(seat: &Arc<FetchSeat<D>>, range: Span) -> Self {
+        Self { seat: seat.clone(), range, position: range.start }
+    }
+
     /// The whole of it.
     #[must_use]
     pub fn range(&self) -> Span {
@@ -301,13 +305,9 @@ impl<D: DriverIo> Claim<D> {
             return Ok(0);
         }
         self.seat.write(self.position, &data[..taken])?;
-        let written = Span { start: self.position, end: self.position + taken as u64 };
-        self.position = written.end;
-        // After the insert, or another claim could be made for these bytes.
-        self.seat.give_back(written);
+        self.position += taken as u64;
         if self.remaining() == 0 {
-            let (coverage, len) = self.seat.gaps()?;
-            self.seat.commit_if_whole(coverage, len)?;
+            self.seat.filled()?;
         }
         Ok(taken)
     }
@@ -327,12 +327,113 @@ impl<D: DriverIo> io::Write for Claim<D> {
 
 impl<D: DriverIo> Drop for Claim<D> {
     fn drop(&mut self) {
-        self.seat.give_back(Span { start: self.position, end: self.range.end });
+        if self.remaining() == 0 {
+            // It was over when it was filled.
+            return;
+        }
+        let coverage = self.seat.state.coverage();
+        // An append that failed may have written some of it.
+        let rest = coverage.into_iter().flat_map(|coverage| gaps::missing(coverage, self.position..self.range.end));
+        self.seat.end_claim(rest);
     }
 }
 
 impl<D: DriverIo> std::fmt::Debug for Claim<D> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Claim").field("range", &self.range).field("position", &self.position).finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::{MemOptions, ResourceStatus, WaitOutcome, open, wait::WaitTable};
+    use std::thread;
+
+    const LEN: u64 = 4 << 30;
+    const PIECE: [u8; 1400] = [7; 1400];
+
+    /// Blocks until a sleeper is armed: from then on, whatever wakes is counted.
+    fn until_one_sleeps(room: &WaitTable<1>) {
+        while room.wanted().count() == 0 {
+            thread::yield_now();
+        }
+    }
+
+    /// Each append once woke all that waited for a claim, and each of them looked at all words of the store.
+    #[test]
+    fn an_append_wakes_no_waiting_fetcher() {
+        let resource = open(MemOptions { len: Some(LEN), ..MemOptions::default() }).unwrap();
+        let fetcher = resource.writer().unwrap().into_fetcher();
+        let room = &fetcher.seat.state.room;
+        let mut all = fetcher.next_claim(u64::MAX).unwrap().unwrap();
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| fetcher.wait_claim(u64::MAX).unwrap().unwrap().range());
+            until_one_sleeps(room);
+            for _ in 0..1000 {
+                assert_eq!(all.append(&PIECE).unwrap(), PIECE.len());
+            }
+            assert_eq!((room.wakes(), waiting.is_finished()), (0, false));
+            drop(all);
+            assert_eq!(waiting.join().unwrap(), Span { start: 1_400_000, end: LEN });
+            assert_eq!(room.wakes(), 1);
+        });
+    }
+
+    /// A claim that ends full leaves no gap, unless it was the last.
+    #[test]
+    fn a_full_claim_wakes_only_by_its_commit() {
+        let resource = open(MemOptions { len: Some(30), ..MemOptions::default() }).unwrap();
+        let fetcher = resource.writer().unwrap().into_fetcher();
+        let room = &fetcher.seat.state.room;
+        let mut claims = [0; 3].map(|_| fetcher.next_claim(10).unwrap().unwrap());
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| fetcher.wait_claim(1).unwrap().is_none());
+            until_one_sleeps(room);
+            for (i, claim) in claims.iter_mut().enumerate() {
+                assert_eq!(room.wakes(), 0, "{i} claims are full");
+                claim.append(&[7; 10]).unwrap();
+            }
+            assert!(waiting.join().unwrap());
+            assert_eq!(room.wakes(), 1);
+        });
+        assert_eq!(resource.status(), ResourceStatus::Committed { final_len: 30 });
+    }
+
+    /// A reader that begins to wait elsewhere frees nothing: it wakes no fetcher, and the next claim goes there.
+    #[test]
+    fn a_reader_that_waits_wakes_no_fetcher() {
+        let resource = open(MemOptions { len: Some(LEN), ..MemOptions::default() }).unwrap();
+        let fetcher = resource.writer().unwrap().into_fetcher();
+        let room = &fetcher.seat.state.room;
+        let all = fetcher.next_claim(u64::MAX).unwrap().unwrap();
+        let reader = resource.reader();
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| fetcher.wait_claim(10).unwrap().unwrap());
+            until_one_sleeps(room);
+            let reading = scope.spawn(|| reader.wait_range(LEN - 100..LEN - 90));
+            while fetcher.seat.state.waits.wanted().count() == 0 {
+                thread::yield_now();
+            }
+            assert_eq!(room.wakes(), 0);
+            drop(all);
+            let mut claim = waiting.join().unwrap();
+            assert_eq!(claim.range(), Span { start: LEN - 100, end: LEN - 90 });
+            claim.append(&PIECE).unwrap();
+            assert_eq!(reading.join().unwrap().unwrap(), WaitOutcome::Ready);
+        });
+    }
+
+    /// An append that fails half-way leaves bytes behind; they are not handed out again.
+    #[test]
+    fn what_a_failed_append_wrote_is_no_gap() {
+        let resource = open(MemOptions { len: Some(100), ..MemOptions::default() }).unwrap();
+        let fetcher = resource.writer().unwrap().into_fetcher();
+        let claim = fetcher.next_claim(u64::MAX).unwrap().unwrap();
+        fetcher.seat.write(20, &[7; 10]).unwrap();
+        drop(claim);
+        let claims: Vec<_> = std::iter::from_fn(|| fetcher.next_claim(u64::MAX).unwrap()).collect();
+        let ranges: Vec<_> = claims.iter().map(|claim| Range::from(claim.range)).collect();
+        assert_eq!(ranges, [0..20, 30..100]);
     }
 }

@@ -15,7 +15,7 @@
 //! not hold the writer. Checked by `loom-tests/models/src/gate.rs`.
 
 use crate::{
-    Interrupter, Publication, ReadError, StorageError, StorageResult,
+    Interrupter, MAX_OFFSET, Publication, ReadError, StorageError, StorageResult,
     driver::RingDriver,
     lifecycle::Stage,
     state::{Edge, State},
@@ -29,8 +29,11 @@ use std::{
     time::Duration,
 };
 
-/// The position of a gate that was dropped: above every offset.
+/// The position of a gate that was dropped, or is retired: above every offset.
 const GONE: u64 = u64::MAX;
+
+/// The end of a generation that goes on, as far as a gate knows: above every offset.
+const NO_END: u64 = u64::MAX;
 
 /// What a gate tells the writer, on a cache line of its own: one side stores it, the other loads it.
 #[derive(Debug)]
@@ -199,8 +202,9 @@ pub struct Gate {
     publication: Publication,
     interrupts: Interrupts,
     discontinuities: u64,
-    /// Whether it has read all of a generation that is over. It holds nobody from then on, and lends nothing.
-    retired: bool,
+    /// Where its generation ends, as the verdict told it, or [`NO_END`] until it has heard of one. A gate that has read
+    /// up to there is *retired*: it holds nobody, lends nothing, and answers by the verdict alone.
+    final_end: u64,
 }
 
 impl Gate {
@@ -213,7 +217,7 @@ impl Gate {
             publication: Publication::Notify,
             interrupts: Interrupts::new(),
             discontinuities: 0,
-            retired: false,
+            final_end: NO_END,
         }
     }
 
@@ -223,13 +227,13 @@ impl Gate {
         self.position
     }
 
-    /// How far the live edge is ahead, in bytes.
+    /// How far the live edge is ahead, in bytes; 0 of a gate that has read all, and was told how the stream ended.
     ///
     /// # Real-time
     /// Wait-free. Never allocates, frees, locks or enters the kernel.
     #[must_use]
     pub fn lag(&self) -> u64 {
-        self.state.live_edge().saturating_sub(self.position)
+        if self.retired() { 0 } else { self.state.live_edge().saturating_sub(self.position) }
     }
 
     /// How often the stream jumped ahead under this gate. No byte is lost by that: what was skipped was never written.
@@ -287,37 +291,50 @@ impl Gate {
         }
     }
 
+    /// Takes over what a look has found, the verdict included.
+    ///
+    /// Every path that learns of a verdict comes here with it, whatever it tells its caller: nothing more will come of
+    /// this generation, and a gate that has read all of it must not hold the next one's writer. Such a gate stays as it
+    /// is: a writer that was failed in the middle of a write may publish still, and that is not looked at.
     fn adopt(&mut self, edge: &Edge) {
-        if self.retired {
+        if self.retired() {
             return;
         }
+        let jumped = self.position < edge.start;
         // Only a jump takes the start past a gate, and only once the gate has read all that was before.
-        if self.position < edge.start {
+        if jumped {
             self.discontinuities += 1;
-            self.move_to(edge.start);
+            self.position = edge.start;
         }
         self.known_end = edge.end.max(self.position);
-        // Nothing more will come of this generation, so that the next one's writer need not wait for it. What a writer
-        // that was failed in the middle of a write may publish still is not looked at.
-        if edge.stage != Stage::Active && self.known_end == self.position {
-            self.retired = true;
-            self.release(GONE);
+        if edge.stage != Stage::Active {
+            self.final_end = self.known_end;
         }
+        if jumped || self.retired() {
+            self.release();
+        }
+    }
+
+    #[inline]
+    fn retired(&self) -> bool {
+        self.position == self.final_end
     }
 
     /// Gives up the bytes below `position`.
     #[inline]
     fn move_to(&mut self, position: u64) {
-        if self.retired {
-            // There is nothing left to give up, and a position that came back would hold the next writer for ever.
-            return;
-        }
         self.position = position;
-        self.release(position);
+        self.release();
+    }
+
+    /// Publishes the position, or that there is nothing left to hold the writer for.
+    #[inline]
+    fn release(&self) {
+        self.publish(if self.retired() { GONE } else { self.position });
     }
 
     #[inline]
-    fn release(&self, position: u64) {
+    fn publish(&self, position: u64) {
         self.published.publish(position);
         if self.publication == Publication::Notify {
             // All below: which of it is new does not matter to a writer that waits for a byte of it.
@@ -383,7 +400,7 @@ impl Gate {
         }
         self.copy_out(buf);
         self.position += wanted;
-        self.release(self.position);
+        self.release();
         Ok(buf.len())
     }
 
@@ -412,16 +429,19 @@ impl Gate {
         self.state.driver.window().copy_out(self.position, buf);
     }
 
-    /// Blocks until there are `at_least` bytes, and lends all that there are. There are fewer only if no more can come
-    /// at this place: the stream ended or jumps ahead here.
+    /// Blocks until there are `at_least` bytes, and lends all that there are. There are fewer only at the end of a
+    /// committed resource, or where the writer has announced a jump. A writer that gives its jump up goes on here after
+    /// all: fewer bytes say that a jump was announced, not that there is one.
     ///
     /// # Real-time
     /// Blocking. Not for a callback.
     ///
     /// # Errors
-    /// [`StorageError::RangeTooLarge`] if the ring cannot hold that many; [`Interrupted`](StorageError::Interrupted);
+    /// [`StorageError::RangeTooLarge`] if the ring cannot hold that many;
+    /// [`OffsetOverflow`](StorageError::OffsetOverflow) if they would lie beyond
+    /// [`MAX_OFFSET`](crate::MAX_OFFSET); [`Interrupted`](StorageError::Interrupted);
     /// [`Failed`](StorageError::Failed) or [`Cancelled`](StorageError::Cancelled) if there are fewer bytes and that is
-    /// why. Nothing is changed. At the end of a committed resource the slices are empty.
+    /// why. No byte is given up, and what there is can be read. At the end of a committed resource the slices are empty.
     pub fn wait(&mut self, at_least: usize) -> StorageResult<Slices<'_>> {
         self.wait_for(at_least, None)
     }
@@ -445,37 +465,43 @@ impl Gate {
             Waited::Interrupted => return Err(StorageError::Interrupted),
             Waited::TimedOut => return Err(StorageError::TimedOut),
         };
-        let edge = found?;
-        self.adopt(&edge);
+        // Adopted whatever the outcome is: a failure is a verdict as well.
+        self.adopt(&found.edge);
+        found.outcome?;
         Ok(Slices { gate: self })
     }
 
-    fn look(&self, at_least: u64) -> Look<StorageResult<Edge>> {
-        // The gap before the edge: it is withdrawn after the jump, so that a gap that is seen withdrawn comes with the
-        // window that it led to.
+    fn look(&self, at_least: u64) -> Look<Found> {
         let gap = self.state.gap();
         let edge = self.edge();
         let position = self.position.max(edge.start);
-        let target = position.saturating_add(at_least);
-        if edge.end >= target {
-            return Look::Done(Ok(edge));
-        }
+        let there = if self.retired() { 0 } else { edge.end.saturating_sub(position) };
+        // A gap is where the stream ends now, or it is over: a writer that went on below or behind it has withdrawn it.
         // At the gap itself there is nothing left to return: what follows it is waited for.
-        if position < gap && gap < target && edge.end > position {
-            return Look::Done(Ok(edge));
-        }
-        match edge.stage {
-            Stage::Active => Look::Missing(target - 1),
-            Stage::Committed(_) => Look::Done(Ok(edge)),
-            stage => Look::Done(Err(self.state.life.error(stage))),
-        }
+        let before_a_gap = gap == edge.end && there > 0;
+        let outcome = match edge.stage {
+            _ if there >= at_least || before_a_gap => Ok(()),
+            Stage::Active if at_least > MAX_OFFSET.saturating_sub(position) => {
+                Err(StorageError::OffsetOverflow { offset: position, len: at_least })
+            }
+            Stage::Active => return Look::Missing(position + at_least - 1),
+            Stage::Committed(_) => Ok(()),
+            stage => Err(self.state.life.error(stage)),
+        };
+        Look::Done(Found { edge, outcome })
     }
+}
+
+/// What ends a wait: the edge that was seen, and what it comes to.
+struct Found {
+    edge: Edge,
+    outcome: StorageResult<()>,
 }
 
 /// Gives the writer the room that this gate held.
 impl Drop for Gate {
     fn drop(&mut self) {
-        self.release(GONE);
+        self.publish(GONE);
     }
 }
 

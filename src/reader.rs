@@ -50,7 +50,8 @@ impl<D: DriverIo> Reader<D> {
     }
 
     /// Reads what there is at `offset` without waiting: at least a byte, and as many as fit or are there without a gap.
-    /// 0 only at the end of a committed resource or for an empty buffer.
+    /// 0 only at the end or for an empty buffer. A resource ends where it was committed or, if its length was given, there:
+    /// before the commit, too.
     ///
     /// # Errors
     /// [`ReadError::NotYet`]; [`Evicted`](ReadError::Evicted), and `buf` then holds no data;
@@ -74,8 +75,8 @@ impl<D: DriverIo> Reader<D> {
         result
     }
 
-    /// Reads at `offset`, and blocks for at least a byte. 0 only at the end of a committed resource or for an empty
-    /// buffer.
+    /// Reads at `offset`, and blocks for at least a byte. 0 only at the end (as for [`try_read_at`](Self::try_read_at)) or
+    /// for an empty buffer.
     ///
     /// # Real-time
     /// Blocking. Not for a callback.
@@ -113,8 +114,9 @@ impl<D: DriverIo> Reader<D> {
         Patience { deadline, interrupts: Some(&self.interrupts), from: None }
     }
 
-    /// Blocks until all of `range` can be read, or as much of it as a committed resource has. Ready at once for an
-    /// empty range.
+    /// Blocks until all of `range` can be read, or as much of it as the resource has: it ends as for
+    /// [`try_read_at`](Self::try_read_at), and a range behind that is [`WaitOutcome::Eof`] at once. Ready at once for an
+    /// empty range. [`wait_end`](Self::wait_end) waits for the commit.
     ///
     /// # Real-time
     /// Blocking. Not for a callback.
@@ -142,6 +144,32 @@ impl<D: DriverIo> Reader<D> {
     /// As [`wait_range`](Self::wait_range).
     pub fn wait_range_timeout(&self, range: Range<u64>, timeout: Duration) -> StorageResult<WaitOutcome> {
         self.state.wait_range(range, &self.patience(Some(&Deadline::after(timeout))))
+    }
+
+    /// Blocks until the resource is committed, and returns its length.
+    ///
+    /// Of a resource whose length was given, reads and [`wait_range`](Self::wait_range) end at that length, whether it is
+    /// committed by then or not. This is the wait for the commit itself.
+    ///
+    /// # Real-time
+    /// Blocking. Not for a callback.
+    ///
+    /// # Errors
+    /// [`StorageError::Failed`](crate::StorageError::Failed) or [`Cancelled`](crate::StorageError::Cancelled) if that is how
+    /// the resource ends; [`Interrupted`](crate::StorageError::Interrupted).
+    pub fn wait_end(&self) -> StorageResult<u64> {
+        self.state.wait_end(&self.patience(None))
+    }
+
+    /// As [`wait_end`](Self::wait_end), at most for `timeout`.
+    ///
+    /// # Real-time
+    /// Blocking. Not for a callback.
+    ///
+    /// # Errors
+    /// As [`wait_end`](Self::wait_end), and [`StorageError::TimedOut`](crate::StorageError::TimedOut).
+    pub fn wait_end_timeout(&self, timeout: Duration) -> StorageResult<u64> {
+        self.state.wait_end(&self.patience(Some(&Deadline::after(timeout))))
     }
 
     /// Ends the waits of this handle (not of its clones) from another thread.
@@ -190,7 +218,8 @@ impl<D: DriverIo> Reader<D> {
         }
     }
 
-    /// The length that the resource will have, if its driver was told when it was opened; of an active resource only.
+    /// The length that the resource will have, if its driver was told when it was opened. `None` once it is committed, and
+    /// of a generation that follows a committed one: that may become longer or shorter.
     #[must_use]
     pub fn expected_len(&self) -> Option<u64> {
         self.state.expected_len.filter(|_| self.final_len().is_none())

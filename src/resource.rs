@@ -44,13 +44,34 @@ use std::{
 /// # thread.join().unwrap()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// When the last clone is dropped and nobody has the writer, nobody can take it any more: an active resource then fails
+/// with [`StorageError::WriterDropped`], and its readers are told.
 pub struct Resource<D: DriverIo> {
-    shared: Arc<Shared<D>>,
+    owner: Arc<Owner<D>>,
 }
 
 impl<D: DriverIo> Clone for Resource<D> {
     fn clone(&self) -> Self {
-        Self { shared: self.shared.clone() }
+        Self { owner: self.owner.clone() }
+    }
+}
+
+/// Who can hand out a writer: all clones of a resource together.
+struct Owner<D: DriverIo> {
+    shared: Arc<Shared<D>>,
+}
+
+impl<D: DriverIo> Drop for Owner<D> {
+    fn drop(&mut self) {
+        let seat = self.shared.seat();
+        // While somebody has the writer or a fetcher in its place, the drop of that gives the verdict.
+        let abandoned = seat.gates.is_some().then(|| seat.state.clone());
+        // Before the verdict: an observer may call back in.
+        drop(seat);
+        if let Some(state) = abandoned {
+            state.fail(Arc::new(StorageError::WriterDropped));
+        }
     }
 }
 
@@ -222,6 +243,10 @@ impl<D: DriverIo> Resource<D> {
         Self::build(cancel, driver, state, Some(observer))
     }
 
+    fn shared(&self) -> &Arc<Shared<D>> {
+        &self.owner.shared
+    }
+
     fn build(
         cancel: CancelToken,
         driver: D,
@@ -238,7 +263,7 @@ impl<D: DriverIo> Resource<D> {
         let shared = Arc::new(Shared { seat: Mutex::new(Seat { state, retired: Vec::new(), gates }), cancel });
         let listener: Weak<Shared<D>> = Arc::downgrade(&shared);
         shared.cancel.listen(listener);
-        Ok(Self { shared })
+        Ok(Self { owner: Arc::new(Owner { shared }) })
     }
 
     /// The writer.
@@ -248,20 +273,20 @@ impl<D: DriverIo> Resource<D> {
     /// the start of a next generation: [`OpenMode::ReadWrite`](crate::OpenMode::ReadWrite)),
     /// [`Failed`](StorageError::Failed) or [`Cancelled`](StorageError::Cancelled) if there is nothing more to write.
     pub fn writer(&self) -> StorageResult<Writer<D>> {
-        self.shared.free_retired();
-        let mut seat = self.shared.seat();
+        self.shared().free_retired();
+        let mut seat = self.shared().seat();
         match seat.state.life.check_active() {
             Err(StorageError::Committed) if seat.state.driver.rewrites() => {}
             checked => checked?,
         }
         let gates = seat.gates.take().ok_or(StorageError::WriterTaken)?;
-        Ok(Writer::new(self.shared.clone(), seat.state.clone(), gates))
+        Ok(Writer::new(self.shared().clone(), seat.state.clone(), gates))
     }
 
     /// A handle that reads anywhere.
     #[must_use]
     pub fn reader(&self) -> Reader<D> {
-        Reader::new(self.shared.clone(), self.shared.current())
+        Reader::new(self.shared().clone(), self.shared().current())
     }
 
     /// A handle that reads on from the oldest byte there is. `on_lap` says what it does when the writer overtakes it.
@@ -273,43 +298,43 @@ impl<D: DriverIo> Resource<D> {
     /// Whether it is still being written, and if not, why not.
     #[must_use]
     pub fn status(&self) -> ResourceStatus {
-        self.shared.current().life.status()
+        self.shared().current().life.status()
     }
 
     /// The file behind it, if there is one.
     #[must_use]
     pub fn path(&self) -> Option<std::path::PathBuf> {
-        self.shared.current().driver.path().map(Path::to_owned)
+        self.shared().current().driver.path().map(Path::to_owned)
     }
 
     /// Fails the resource: bytes that are there stay readable, whoever waits for more gets the reason. Does nothing if
     /// it is committed, failed or cancelled already. The writer notices at its next call.
     pub fn fail(&self, reason: impl Into<StorageError>) {
-        self.shared.current().fail(Arc::new(reason.into()));
+        self.shared().current().fail(Arc::new(reason.into()));
     }
 
     /// Cancels this resource alone; its token stays as it is.
     pub fn cancel(&self) {
-        self.shared.current().cancel();
+        self.shared().current().cancel();
     }
 
     /// Makes a committed, failed or cancelled resource active again, as a new generation: [`writer`](Self::writer) goes
     /// on where the old one ended. Readers of the old generation keep it, unchanged, until they
-    /// [`refresh`](Reader::refresh); over a driver of your own, but for what a shorter commit drops, since that is one
-    /// store for all generations.
+    /// [`refresh`](Reader::refresh). A driver of your own is one store for all generations: what is written anew there,
+    /// or dropped by a shorter commit, is so for readers of the old generation too.
     ///
     /// # Errors
     /// [`StorageError::Active`] if it is; [`StorageError::WriterTaken`] until the old writer is dropped;
     /// [`StorageError::Cancelled`] if the token was cancelled; what the driver says. Nothing is changed then.
     pub fn reactivate(&self) -> StorageResult<()> {
-        let mut seat = self.shared.seat();
+        let mut seat = self.shared().seat();
         if seat.state.life.stage() == Stage::Active {
             return Err(StorageError::Active);
         }
         let gates = seat.gates.take().ok_or(StorageError::WriterTaken)?;
         drop(seat);
-        let next = self.shared.next_generation();
-        self.shared.leave(gates);
+        let next = self.shared().next_generation();
+        self.shared().leave(gates);
         next.map(drop)
     }
 
@@ -326,14 +351,14 @@ impl<D: DriverIo> Resource<D> {
     /// [`StorageError::File`] or [`DiskFull`](StorageError::DiskFull). If the data could not be synced, no later flush or
     /// commit succeeds either, since what was lost is not known.
     pub fn flush(&self) -> StorageResult<u64> {
-        self.shared.current().driver.flush()
+        self.shared().current().driver.flush()
     }
 
     /// What was found in place of an unfinished file when the store was opened, or when it was written again. Over
     /// [`MmapDriver`](crate::MmapDriver); others have none.
     #[must_use]
     pub fn leftover(&self) -> Leftover {
-        match driver::kind(&*self.shared.current().driver) {
+        match driver::kind(&*self.shared().current().driver) {
             Kind::Linear(linear) => linear.leftover(),
             _ => Leftover::None,
         }
@@ -343,7 +368,7 @@ impl<D: DriverIo> Resource<D> {
     /// for tests and measurements: a publication that wakes nobody adds nothing.
     #[must_use]
     pub fn wakes(&self) -> u64 {
-        self.shared.current().waits.wakes()
+        self.shared().current().waits.wakes()
     }
 }
 
@@ -376,13 +401,13 @@ impl Resource<RingDriver> {
     /// How many bytes the ring holds.
     #[must_use]
     pub fn capacity(&self) -> u64 {
-        self.shared.current().driver.capacity()
+        self.shared().current().driver.capacity()
     }
 
     /// Whether the ring's pages are locked in memory, as [`RingOptions::lock_memory`](crate::RingOptions) asked for.
     #[must_use]
     pub fn memory_locked(&self) -> bool {
-        self.shared.current().driver.memory_locked()
+        self.shared().current().driver.memory_locked()
     }
 }
 

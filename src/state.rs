@@ -5,7 +5,7 @@ use crate::{
     coverage::Coverage,
     driver::{self, DriverState, Kind, Linear, RingDriver},
     lifecycle::{Life, Stage},
-    store::{Store, Strays},
+    store::{Store, Strays, resumed},
     sync::{AtomicU64, CachePadded, Ordering::*, fence},
     wait::{Look, Patience, WaitTable, Waited, WakeAll},
     window::Window,
@@ -34,7 +34,8 @@ pub(crate) struct State<D: DriverIo> {
     kept: Option<Kept>,
     /// Held for each write to a driver that is not ours.
     writing: Mutex<()>,
-    /// How long the whole will be, if the driver knew when it was opened.
+    /// How long the whole will be, if the driver knew when it was opened: no byte lies behind it. Not of a generation that
+    /// follows a committed one.
     pub(crate) expected_len: Option<u64>,
     pub(crate) observer: Option<Arc<dyn AvailabilityObserver>>,
 }
@@ -43,8 +44,8 @@ pub(crate) struct State<D: DriverIo> {
 enum Kept {
     /// Of one of ours, with the bytes themselves.
     Ours(Arc<Store>),
-    /// Of somebody else's.
-    Theirs(Box<Coverage>),
+    /// Of somebody else's. A `rewrite` follows a committed generation: what it inherits can be written once more.
+    Theirs { coverage: Box<Coverage>, rewrite: bool },
 }
 
 impl Kept {
@@ -52,15 +53,26 @@ impl Kept {
     fn coverage(&self) -> &Coverage {
         match self {
             Self::Ours(store) => store.coverage(),
-            Self::Theirs(coverage) => coverage,
+            Self::Theirs { coverage, .. } => coverage,
         }
     }
 
-    /// What the next generation of `driver` starts with.
-    fn next_generation<D: DriverIo>(&self, driver: &D) -> Self {
-        match (self, driver::kind(driver)) {
-            (Self::Ours(_), Kind::Linear(linear)) => Self::Ours(linear.store().0),
-            _ => Self::Theirs(Coverage::found(&self.coverage().available()).into()),
+    /// What a driver of somebody else's has from before, and writes no more.
+    fn found(available: &RangeSet<u64>) -> Self {
+        Self::Theirs { coverage: Coverage::found(available).into(), rewrite: false }
+    }
+
+    /// What the next generation of `driver` starts with, after this one has ended at `stage`.
+    fn next_generation<D: DriverIo>(&self, driver: &D, stage: Stage) -> Self {
+        if let (Self::Ours(_), Kind::Linear(linear)) = (self, driver::kind(driver)) {
+            return Self::Ours(linear.store().0);
+        }
+        match (self, stage) {
+            (_, Stage::Committed(len)) => Self::Theirs { coverage: Coverage::inheriting(len).into(), rewrite: true },
+            (Self::Theirs { coverage, rewrite: true }, _) => {
+                Self::Theirs { coverage: resumed(coverage).into(), rewrite: true }
+            }
+            _ => Self::found(&self.coverage().available()),
         }
     }
 }
@@ -101,7 +113,7 @@ impl<D: DriverIo> State<D> {
                 found.final_len = committed.or(found.final_len);
                 Some(Kept::Ours(store))
             }
-            _ => Some(Kept::Theirs(Coverage::found(&found.available).into())),
+            _ => Some(Kept::found(&found.available)),
         };
         let coverage = kept.as_ref().map(Kept::coverage);
         let mut life = Life::active();
@@ -118,6 +130,12 @@ impl<D: DriverIo> State<D> {
             life = Life::committed(final_len);
         }
         let expected_len = found.final_len.filter(|_| !found.is_committed);
+        if let Some(len) = expected_len {
+            check_len(len)?;
+            if let Some(coverage) = coverage {
+                coverage.truncate(len);
+            }
+        }
         Ok(Self::over(driver, life, Arc::default(), kept, expected_len, observer))
     }
 
@@ -149,9 +167,10 @@ impl<D: DriverIo> State<D> {
         // Relaxed: whoever sees bytes of the next generation sees this before, by the Release of their end; its writer
         // takes the seat after us.
         self.next_from.store(self.live_edge(), Relaxed);
-        let kept = self.kept.as_ref().map(|kept| kept.next_generation(&*self.driver));
+        let stage = self.life.stage();
+        let kept = self.kept.as_ref().map(|kept| kept.next_generation(&*self.driver, stage));
         // What was committed has shown how long it was; what will become of it now, nobody knows.
-        let expected_len = self.expected_len.filter(|_| !matches!(self.life.stage(), Stage::Committed(_)));
+        let expected_len = self.expected_len.filter(|_| !matches!(stage, Stage::Committed(_)));
         Self::over(self.driver.clone(), Life::active(), self.room.clone(), kept, expected_len, self.observer.clone())
     }
 
@@ -160,7 +179,7 @@ impl<D: DriverIo> State<D> {
         let Stage::Committed(len) = self.life.stage() else { return None };
         let Some(kept @ Kept::Ours(store)) = &self.kept else { return None };
         store.is_rewrite().then(|| {
-            let kept = Some(kept.next_generation(&*self.driver));
+            let kept = Some(kept.next_generation(&*self.driver, Stage::Committed(len)));
             let (life, room) = (Life::committed(len), self.room.clone());
             Self::over(self.driver.clone(), life, room, kept, None, self.observer.clone())
         })
@@ -204,6 +223,9 @@ impl<D: DriverIo> State<D> {
     pub(crate) fn cancel(&self) {
         if self.life.cancel() {
             self.wake_all();
+            if let Some(observer) = &self.observer {
+                observer.on_cancel();
+            }
         }
     }
 
@@ -211,9 +233,6 @@ impl<D: DriverIo> State<D> {
     pub(crate) fn commit(&self, final_len: Option<u64>) -> StorageResult<()> {
         self.life.check_active()?;
         let end = self.commit_end(final_len)?;
-        if self.coverage().is_some_and(|coverage| !coverage.seal()) {
-            return Err(StorageError::ClaimsOut);
-        }
         if let Err(error) = self.driver.commit(final_len) {
             let reason = Arc::new(error);
             self.fail(reason.clone());
@@ -227,8 +246,8 @@ impl<D: DriverIo> State<D> {
             coverage.truncate(end);
         }
         self.wake_all();
-        if let (Some(observer), Some(final_len)) = (&self.observer, final_len) {
-            observer.on_commit(final_len);
+        if let Some(observer) = &self.observer {
+            observer.on_commit(end);
         }
         Ok(())
     }
@@ -298,6 +317,28 @@ impl<D: DriverIo> State<D> {
             Stage::Committed(final_len) => final_len,
             // Relaxed: see `next_generation`.
             Stage::Failed | Stage::Cancelled => self.next_from.load(Relaxed),
+        }
+    }
+
+    /// Where this generation ends for its readers, at a stage of it: where it was committed or, while it is written, where
+    /// it is going to end. A failure comes before an end that nobody has reached by a commit.
+    #[inline]
+    fn end_at(&self, stage: Stage) -> Option<u64> {
+        match stage {
+            Stage::Active => self.expected_len,
+            Stage::Committed(final_len) => Some(final_len),
+            Stage::Failed | Stage::Cancelled => None,
+        }
+    }
+
+    /// What a reader gets at `offset`, which it has no byte of.
+    #[inline]
+    fn out_of_bytes(&self, stage: Stage, offset: u64) -> Result<usize, ReadError> {
+        match self.end_at(stage) {
+            Some(end) if offset >= end => Ok(0),
+            // Committed, below the end and not there: it was evicted, and the caller has said so. Only a driver that broke
+            // its word comes here with that.
+            _ => Err(stage.why_no_more()),
         }
     }
 
@@ -400,9 +441,11 @@ impl<D: DriverIo> State<D> {
             return Ok(len);
         }
         match store.read(offset, buf, strays) {
-            // Not for us to see, so that the verdict, if there is one, need not be true of it.
-            0 if strays == Strays::Missing && store.coverage().may_be_stray(offset) => Err(ReadError::NotYet),
-            0 => out_of_bytes(stage, offset),
+            0 => match self.out_of_bytes(stage, offset) {
+                // Not for us to see, so that the verdict, if there is one, need not be true of it.
+                Err(_) if strays == Strays::Missing && store.coverage().may_be_stray(offset) => Err(ReadError::NotYet),
+                outcome => outcome,
+            },
             n => Ok(n),
         }
     }
@@ -421,7 +464,7 @@ impl<D: DriverIo> State<D> {
             let edge = self.edge(ring, Window::oldest);
             *known_end = edge.end;
             if offset >= edge.end {
-                return out_of_bytes(edge.stage, offset);
+                return self.out_of_bytes(edge.stage, offset);
             }
         }
         window.read(offset, buf, *known_end).ok_or_else(|| self.evicted())
@@ -440,12 +483,9 @@ impl<D: DriverIo> State<D> {
             (None, Some(window)) => window.end.saturating_sub(offset),
             (None, None) => 0,
         };
-        let there = match stage {
-            Stage::Committed(final_len) => there.min(final_len.saturating_sub(offset)),
-            _ => there,
-        };
+        let there = self.end_at(stage).map_or(there, |end| there.min(end.saturating_sub(offset)));
         if there == 0 {
-            return out_of_bytes(stage, offset);
+            return self.out_of_bytes(stage, offset);
         }
         let wanted = usize::try_from(there).unwrap_or(usize::MAX).min(buf.len());
         let mut effective_len = self.driver.storage_len();
@@ -520,7 +560,7 @@ impl<D: DriverIo> State<D> {
     /// Whether coverage has `range`, or the driver of somebody else says so.
     #[inline]
     fn covers(&self, coverage: &Coverage, range: &Range<u64>) -> bool {
-        let theirs = matches!(self.kept, Some(Kept::Theirs(_)));
+        let theirs = matches!(self.kept, Some(Kept::Theirs { .. }));
         theirs && self.driver.try_fast_check(range) || coverage.covers(range)
     }
 
@@ -602,6 +642,30 @@ impl<D: DriverIo> State<D> {
         }
     }
 
+    /// Blocks until the resource is committed, and says how long it is; or until it never will be.
+    pub(crate) fn wait_end(&self, patience: &Patience<'_>) -> StorageResult<u64> {
+        let waited = self.waits.wait(patience, || match self.life.stage() {
+            // No write ends this wait; a verdict wakes all.
+            Stage::Active => Look::Missing(u64::MAX - 1),
+            Stage::Committed(final_len) => Look::Done(Ok(final_len)),
+            stage => Look::Done(Err(self.life.error(stage))),
+        });
+        match waited {
+            Waited::Done(end) => end,
+            Waited::Interrupted => Err(StorageError::Interrupted),
+            Waited::TimedOut => Err(StorageError::TimedOut),
+        }
+    }
+
+    /// A write that ends at `end` stays within the length that was given.
+    #[inline]
+    pub(crate) fn check_end(&self, end: u64) -> StorageResult<()> {
+        match self.expected_len {
+            Some(len) if end > len => Err(StorageError::BeyondLength { end, len }),
+            _ => Ok(()),
+        }
+    }
+
     fn look(&self, range: &Range<u64>) -> Look<StorageResult<WaitOutcome>> {
         match self.ring() {
             Some(ring) => {
@@ -621,11 +685,11 @@ impl<D: DriverIo> State<D> {
 
     /// The part of `range` that there can be, or the outcome.
     fn clip(&self, range: &Range<u64>, stage: Stage) -> Result<Range<u64>, WaitOutcome> {
-        match stage {
+        match self.end_at(stage) {
             _ if range.is_empty() => Err(WaitOutcome::Ready),
-            Stage::Committed(final_len) if range.start >= final_len => Err(WaitOutcome::Eof),
-            Stage::Committed(final_len) => Ok(range.start..range.end.min(final_len)),
-            _ => Ok(range.clone()),
+            Some(end) if range.start >= end => Err(WaitOutcome::Eof),
+            Some(end) => Ok(range.start..range.end.min(end)),
+            None => Ok(range.clone()),
         }
     }
 
@@ -682,29 +746,30 @@ impl<D: DriverIo> State<D> {
 
     // ---- what gates need ----
 
+    // A gap counts only for a gate that sees the stream end there. So it hands nothing on, and one that was withdrawn, or
+    // led to a jump, says nothing once the stream is seen to have gone on.
+
     /// A discontinuity is about to begin at `at`: gates that wait beyond it return short.
     pub(crate) fn announce_gap(&self, at: u64) {
-        // [gap] Release: pairs with the Acquire in `gap`. The fence [wake] in `notify_all` orders it before the load
-        // of `armed`.
-        self.gap.store(at, Release);
+        self.announce_gap_silently(at);
         self.waits.notify_all();
     }
 
     /// As [`announce_gap`](Self::announce_gap), opposite gates that look again by themselves.
     pub(crate) fn announce_gap_silently(&self, at: u64) {
-        // [gap] Release: pairs with the Acquire in `gap`. A notification that follows orders it as above.
-        self.gap.store(at, Release);
+        // [gap] Relaxed: see above. The fence [wake] of a notification that follows orders it before the load of `armed`.
+        self.gap.store(at, Relaxed);
     }
 
     pub(crate) fn withdraw_gap(&self) {
-        // [gap] Release: after the jump. Pairs with the Acquire in `gap`.
-        self.gap.store(NO_GAP, Release);
+        // [gap] Relaxed: see above.
+        self.gap.store(NO_GAP, Relaxed);
     }
 
     /// Where a discontinuity is about to begin; `u64::MAX` if nowhere.
     pub(crate) fn gap(&self) -> u64 {
-        // [gap] Acquire: whoever sees the gap withdrawn sees the jump. Pairs with the Release stores above.
-        self.gap.load(Acquire)
+        // [gap] Relaxed: see above. The fence [wake] of the sleeper orders it after `armed`.
+        self.gap.load(Relaxed)
     }
 
     // ---- writing, to a driver that keeps everything, or is not ours ----
@@ -745,11 +810,16 @@ impl<D: DriverIo> State<D> {
     /// Writes through a driver that is not ours, and publishes.
     pub(crate) fn write_foreign(&self, offset: u64, data: &[u8]) -> StorageResult<()> {
         let end = offset.saturating_add(data.len() as u64);
-        match self.coverage() {
-            // What is there stays as it is: a reader may be copying it.
-            Some(coverage) => {
+        match &self.kept {
+            // What was written in this generation stays as it is. What it inherited from a committed one is written anew,
+            // in place: the driver has one store for all generations.
+            Some(kept) => {
+                let (coverage, rewrite) = (kept.coverage(), matches!(kept, Kept::Theirs { rewrite: true, .. }));
                 let mut rest = offset..end;
-                while let Some(gap) = coverage.first_missing(&rest) {
+                let next = |rest: &Range<u64>| {
+                    if rewrite { coverage.next_unwritten(rest) } else { coverage.first_missing(rest) }
+                };
+                while let Some(gap) = next(&rest) {
                     let data = &data[(gap.start - offset) as usize..(gap.end - offset) as usize];
                     // Fetchers come from several threads, and the driver is promised one at a time.
                     let alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -761,7 +831,9 @@ impl<D: DriverIo> State<D> {
                     drop(alone);
                     self.check_written(written)?;
                     rest.start = gap.end;
-                    self.publish_foreign(gap.clone(), &[gap], None);
+                    // What was inherited was there before.
+                    let new = if rewrite { gap.start.max(coverage.inherited())..gap.end } else { gap.clone() };
+                    self.publish_foreign(gap, &[new], None);
                 }
             }
             None => {
@@ -828,15 +900,4 @@ fn check_len(final_len: u64) -> StorageResult<()> {
         return Err(StorageError::OffsetOverflow { offset: final_len, len: 0 });
     }
     Ok(())
-}
-
-/// What a reader gets that is past the last byte.
-#[inline]
-fn out_of_bytes(stage: Stage, offset: u64) -> Result<usize, ReadError> {
-    match stage {
-        Stage::Committed(final_len) if offset >= final_len => Ok(0),
-        // Committed, below the end and not there: it was evicted, and the caller has said so. Only a driver that broke its
-        // word comes here with that.
-        stage => Err(stage.why_no_more()),
-    }
 }

@@ -125,10 +125,7 @@ impl Store {
     /// The generation after this one, which was given up: it goes on with the same bytes. Readers of this one see no
     /// more than there is now.
     pub fn resume(&self) -> Self {
-        let coverage = Coverage::inheriting(self.coverage.inherited());
-        let written = self.coverage.written_in(&(0..u64::MAX));
-        written.iter().for_each(|range| coverage.insert(range.clone()));
-        Self::over(self.segments.clone(), coverage, self.before.clone())
+        Self::over(self.segments.clone(), resumed(&self.coverage), self.before.clone())
     }
 
     #[inline]
@@ -289,6 +286,14 @@ impl Store {
 }
 
 const COPY_BYTES: usize = 64 << 10;
+
+/// The coverage of a generation that follows one that was given up: as much was inherited, and as much was written.
+pub fn resumed(coverage: &Coverage) -> Coverage {
+    let next = Coverage::inheriting(coverage.inherited());
+    let written = coverage.written_in(&(0..u64::MAX));
+    written.iter().for_each(|range| next.insert(range.clone()));
+    next
+}
 
 #[cfg(all(test, not(loom)))]
 mod tests {

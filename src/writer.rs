@@ -164,7 +164,7 @@ impl<D: DriverIo> Writer<D> {
     /// Writes all of `data` at `offset`. Bytes that are there already stay as they are: a reconnect that sends some
     /// again is trimmed. Blocks while a gate leaves no room.
     ///
-    /// In a generation that follows a committed one, each byte of that can be written once more. With
+    /// Over a store that keeps everything, a generation that follows a committed one can write each byte of that once more. With
     /// [`OpenMode::ReadWrite`](crate::OpenMode::ReadWrite) a write to the committed store begins such a generation.
     ///
     /// Over a ring, a write above the live edge is a discontinuity: once all gates have read what there is, the window
@@ -363,13 +363,19 @@ impl Pen {
             0
         } else {
             let window = ring.window();
-            self.gates.room(window, wanted).min(crate::MAX_OFFSET.saturating_sub(window.written_to()))
+            let most = state.expected_len.unwrap_or(crate::MAX_OFFSET);
+            self.gates.room(window, wanted).min(most.saturating_sub(window.written_to()))
         };
         self.granted >= wanted
     }
 
     fn put<D: DriverIo>(&mut self, state: &State<D>, offset: u64, data: &[u8], wait: Wait<'_>) -> StorageResult<Put> {
         state.life.check_active()?;
+        // One that has no end is refused further down.
+        if let Some(end) = offset.checked_add(data.len() as u64).filter(|&end| offset < end && end <= crate::MAX_OFFSET)
+        {
+            state.check_end(end)?;
+        }
         self.granted = 0;
         match (state.ring(), state.linear()) {
             (Some(ring), _) => self.put_ring(state, ring, offset, data, wait),

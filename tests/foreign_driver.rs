@@ -431,6 +431,69 @@ fn a_commit_drops_what_lies_beyond_its_length() {
     assert!(!reader.contains_range(3..5));
 }
 
+/// `write_at` said Ok, and the driver was not asked.
+#[test]
+fn a_next_generation_replaces_inherited_bytes_once() {
+    let script = Script::new();
+    let witness = Witness::new();
+    let resource = script.observed(witness.clone());
+    let mut writer = resource.writer().unwrap();
+    writer.append(b"abcdef").unwrap();
+    writer.commit(None).unwrap();
+    drop(writer);
+    resource.reactivate().unwrap();
+    let (mut writer, reader, mut buf) = (resource.writer().unwrap(), resource.reader(), [0; 10]);
+    script.take_calls();
+    witness.take();
+    writer.write_at(1, b"BC").unwrap();
+    writer.write_at(0, b"xyz!").unwrap();
+    let written = |at, data: &[u8]| Call::Write(at, data.to_vec(), false);
+    assert_eq!(
+        script.take_calls(),
+        [
+            written(1, b"BC"),
+            Call::Notify(1..3),
+            written(0, b"x"),
+            Call::Notify(0..1),
+            written(3, b"!"),
+            Call::Notify(3..4)
+        ],
+        "what this generation wrote stays as it is"
+    );
+    assert_eq!(reader.try_read_at(0, &mut buf), Ok(6));
+    assert_eq!(&buf[..6], b"xBC!ef");
+    writer.write_at(4, b"EFGH").unwrap();
+    assert_eq!(witness.take(), [Event::Write(6..8)], "the others were there before");
+    writer.fail(StorageError::other("for now"));
+    drop(writer);
+    resource.reactivate().unwrap();
+    let mut writer = resource.writer().unwrap();
+    script.take_calls();
+    writer.write_at(0, b"--------").unwrap();
+    assert_eq!(script.take_calls(), [], "all was written, in a generation that is gone on with");
+    writer.commit(Some(7)).unwrap();
+    assert_eq!(resource.reader().try_read_at(0, &mut buf), Ok(7));
+    assert_eq!(&buf[..7], b"xBC!EFG");
+}
+
+/// A store that was found unfinished is no committed generation: its bytes stay.
+#[test]
+fn bytes_that_were_found_are_not_written_again() {
+    let script = Script::new();
+    let state = DriverState { available: ranges([0..3]), ..DriverState::default() };
+    script.store.write_at(0, b"abc", false).unwrap();
+    let resource = Resource::from_driver(CancelToken::new(), Actor(script.clone()), state).unwrap();
+    for _ in 0..2 {
+        resource.writer().unwrap().write_at(0, b"ABC").unwrap();
+        resource.reactivate().unwrap();
+    }
+    resource.writer().unwrap().commit(None).unwrap();
+    assert!(!script.take_calls().iter().any(|call| matches!(call, Call::Write(..))));
+    resource.reactivate().unwrap();
+    resource.writer().unwrap().write_at(0, b"ABC").unwrap();
+    assert_eq!(script.take_calls(), [Call::Reactivate, Call::Write(0, b"ABC".to_vec(), false), Call::Notify(0..3)]);
+}
+
 #[test]
 fn an_old_generation_does_not_believe_a_fast_check_of_the_new_one() {
     let script = Script::new();

@@ -2,9 +2,14 @@
 
 mod threads;
 
-use roundelay::{Gate, Publication, ReadError, Resource, RingDriver, RingOptions, Span, StorageError, Writer};
+use roundelay::{
+    AvailabilityObserver, CancelToken, Gate, MAX_OFFSET, Publication, ReadError, Resource, RingDriver, RingOptions,
+    Span, StorageError, Writer,
+};
 use std::{
     io::{BufRead, Read, Write},
+    ops::Range,
+    sync::{Arc, Mutex},
     thread,
     time::Duration,
 };
@@ -575,4 +580,150 @@ fn a_gate_outlives_resource_and_writer() {
     drop((resource, writer));
     assert_eq!(read_all(&mut gate), b"abc");
     assert_eq!(gate.try_read(&mut [0]), Ok(0));
+}
+
+// ---- verdicts ----
+
+/// A way of a gate to hear how the stream ended.
+type Hear = fn(&mut Gate);
+
+/// A failure heard by waiting once left the gate where it was, and the next generation's writer asleep for ever.
+#[test]
+fn every_way_to_hear_retires_a_gate() {
+    let ways: [(&str, Hear); 8] = [
+        ("try_read", |gate| _ = gate.try_read(&mut [0])),
+        ("slices", |gate| _ = gate.slices().map(drop)),
+        ("wait", |gate| _ = gate.wait(1).map(drop)),
+        ("wait for nothing", |gate| _ = gate.wait(0).map(drop)),
+        ("wait_timeout", |gate| _ = gate.wait_timeout(1, Duration::ZERO).map(drop)),
+        ("read", |gate| _ = gate.read(&mut [0])),
+        ("fill_buf", |gate| _ = gate.fill_buf().map(drop)),
+        ("read_to_end", |gate| _ = gate.read_to_end(&mut Vec::new())),
+    ];
+    for (way, hear) in ways {
+        for ending in 0..3 {
+            let (resource, mut writer) = ring(8);
+            let mut gate = writer.gate();
+            writer.append(b"abc").unwrap();
+            gate.slices().unwrap().consume(3);
+            match ending {
+                0 => writer.commit(None).unwrap(),
+                1 => resource.cancel(),
+                _ => {}
+            }
+            drop(writer);
+            hear(&mut gate);
+            resource.reactivate().unwrap();
+            let mut writer = resource.writer().unwrap();
+            assert_eq!(
+                writer.try_append(&[0; 20]).unwrap(),
+                20,
+                "held by a gate that heard by {way} (ending {ending})"
+            );
+            assert_eq!((gate.lag(), writer.gate_lag()), (0, 0));
+        }
+    }
+}
+
+/// The verdict came with bytes yet to be read: the gate need not ask again after the last of them.
+#[test]
+fn a_gate_retires_with_its_last_byte() {
+    let ways: [(&str, Hear); 4] = [
+        ("consume", |gate| gate.slices().unwrap().consume(3)),
+        ("BufRead::consume", |gate| gate.consume(3)),
+        ("try_read of as many", |gate| assert_eq!(gate.try_read(&mut [0; 3]), Ok(3))),
+        ("try_read of more", |gate| assert_eq!(gate.try_read(&mut [0; 9]), Ok(3))),
+    ];
+    for (way, read) in ways {
+        for committed in [true, false] {
+            let (resource, mut writer) = ring(8);
+            let mut gate = writer.gate();
+            writer.append(b"abc").unwrap();
+            if committed {
+                writer.commit(None).unwrap();
+            }
+            drop(writer);
+            assert_eq!(gate.wait(8).is_ok(), committed);
+            resource.reactivate().unwrap();
+            let mut writer = resource.writer().unwrap();
+            assert_eq!(writer.room(), 5, "the bytes are lent still");
+            read(&mut gate);
+            assert_eq!(writer.try_append(&[0; 20]).unwrap(), 20, "held by a gate that read all by {way}");
+        }
+    }
+}
+
+/// Fails the resource in the middle of a write, and lets a gate hear of it before the rest is published.
+struct FailsMidway {
+    ring: Mutex<Option<(Resource<RingDriver>, Gate)>>,
+    gate: Mutex<Option<Gate>>,
+    cancel: bool,
+}
+
+impl AvailabilityObserver for FailsMidway {
+    fn on_write(&self, _: Range<u64>) {
+        let Some((resource, mut gate)) = self.ring.lock().unwrap().take() else { return };
+        gate.slices().unwrap().consume(4);
+        if self.cancel {
+            resource.cancel();
+        } else {
+            resource.fail(StorageError::other("the station went away"));
+        }
+        assert_is!(gate.slices().map(drop), Err(ReadError::Failed | ReadError::Cancelled));
+        *self.gate.lock().unwrap() = Some(gate);
+    }
+
+    fn on_commit(&self, _: u64) {}
+}
+
+/// What was published after the verdict once made a wait succeed, with nothing to lend: a failure looked like an end.
+#[test]
+fn a_retired_gate_answers_by_its_verdict() {
+    must_end(|| {
+        for cancel in [false, true] {
+            let observer = Arc::new(FailsMidway { ring: Mutex::default(), gate: Mutex::default(), cancel });
+            let resource = Resource::open_observed(CancelToken::new(), RingOptions::new(4), observer.clone()).unwrap();
+            let mut writer = resource.writer().unwrap();
+            *observer.ring.lock().unwrap() = Some((resource.clone(), writer.gate()));
+            writer.append(b"abcdefgh").expect("it had passed its check");
+            let mut gate = observer.gate.lock().unwrap().take().unwrap();
+            let verdict = if cancel { ReadError::Cancelled } else { ReadError::Failed };
+            for _ in 0..2 {
+                assert_is!(gate.wait(1).map(drop), Err(StorageError::Failed(_) | StorageError::Cancelled));
+                assert_is!(gate.wait(4).map(drop), Err(StorageError::Failed(_) | StorageError::Cancelled));
+                assert_is!(
+                    gate.wait_timeout(1, Duration::ZERO).map(drop),
+                    Err(StorageError::Failed(_) | StorageError::Cancelled)
+                );
+                assert_is!(gate.fill_buf(), Err(_));
+                assert_is!(gate.read(&mut [0]), Err(_));
+                assert_eq!(gate.slices().map(drop), Err(verdict));
+                assert_eq!(gate.try_read(&mut [0]), Err(verdict));
+                assert_eq!((gate.position(), gate.lag()), (4, 0));
+            }
+        }
+    });
+}
+
+#[test]
+fn a_wait_beyond_the_largest_offset_ends() {
+    must_end(|| {
+        let options = RingOptions { start_offset: MAX_OFFSET - 2, ..RingOptions::new(8) };
+        let resource = roundelay::open(options).unwrap();
+        let mut writer = resource.writer().unwrap();
+        let mut gate = writer.gate();
+        assert_is!(
+            gate.wait(3).map(drop),
+            Err(StorageError::OffsetOverflow { offset, len: 3 }) if offset == MAX_OFFSET - 2
+        );
+        writer.append(b"ab").unwrap();
+        assert_is!(gate.wait(8).map(drop), Err(StorageError::OffsetOverflow { .. }));
+        assert_eq!(gate.wait(2).unwrap().first(), b"ab", "up to there all is as ever");
+        assert_eq!(read_all(&mut gate), b"ab");
+        assert_is!(gate.wait(1).map(drop), Err(StorageError::OffsetOverflow { offset: MAX_OFFSET, len: 1 }));
+        assert_is!(gate.read(&mut [0]), Err(_));
+        assert_is!(gate.fill_buf(), Err(_));
+        writer.commit(None).unwrap();
+        assert!(gate.wait(1).unwrap().is_empty(), "the end is one");
+    });
 }

@@ -537,6 +537,9 @@ impl Pair {
                 self.ring.resource.fail(StorageError::other("because"));
             }
             Op::Cancel => {
+                if model.verdict().is_none() {
+                    model.told.push(Event::Cancel);
+                }
                 model.end_generation(Verdict::Cancelled);
                 self.ring.resource.cancel();
             }
@@ -579,7 +582,7 @@ impl Pair {
         } else {
             committed.unwrap();
             self.model.end_generation(Verdict::Committed);
-            self.model.told.extend(final_len.map(Event::Commit));
+            self.model.told.push(Event::Commit(self.model.end()));
         }
     }
 

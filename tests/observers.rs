@@ -5,7 +5,10 @@ mod threads;
 mod witness;
 
 use kinds::{CAPACITY, Kind, Ring, over_every_kind};
-use roundelay::{AvailabilityObserver, DriverIo, Resource, ResourceStatus, StorageError, WaitOutcome};
+use roundelay::{
+    AvailabilityObserver, CancelToken, DriverIo, DriverState, Resource, ResourceStatus, StorageError, WaitOutcome,
+    Writer,
+};
 use std::{
     ops::Range,
     sync::{Arc, Mutex, OnceLock},
@@ -19,7 +22,8 @@ over_every_kind!(
     a_write_of_nothing_new_is_not_announced,
     a_failure_is_announced_once_with_its_reason,
     a_verdict_that_came_too_late_is_not_announced,
-    a_cancellation_announces_nothing,
+    a_cancellation_is_announced_once,
+    every_ending_is_announced,
     an_observer_finds_what_it_is_told_of,
     the_observer_stays_over_reactivate,
     readers_are_woken_before_observers_are_called,
@@ -82,19 +86,56 @@ fn a_verdict_that_came_too_late_is_not_announced<K: Kind>() {
     assert_is!(writer.commit(Some(0)), Err(StorageError::Cancelled));
     writer.fail(StorageError::other("too late"));
     drop(writer);
-    assert_eq!(witness.take(), []);
+    assert_eq!(witness.take(), [Event::Cancel]);
     assert_eq!(resource.status(), ResourceStatus::Cancelled);
 }
 
-fn a_cancellation_announces_nothing<K: Kind>() {
+fn a_cancellation_is_announced_once<K: Kind>() {
     let witness = Witness::new();
     let resource = K::open_observed(witness.clone());
     let mut writer = resource.writer().unwrap();
     writer.append(b"abc").unwrap();
     witness.take();
     resource.cancel();
+    resource.cancel();
     assert_is!(writer.append(b"def"), Err(StorageError::Cancelled));
-    assert_eq!(witness.take(), []);
+    assert_eq!(witness.take(), [Event::Cancel]);
+}
+
+/// `commit(None)` and a cancellation were silent: an observer that follows a resource never heard that it was over.
+fn every_ending_is_announced<K: Kind>() {
+    let dropped = || Event::Fail(StorageError::WriterDropped.to_string());
+    type Ending<K> = fn(&CancelToken, Resource<<K as Kind>::Driver>, Writer<<K as Kind>::Driver>);
+    let endings: [(Ending<K>, Event); 9] = [
+        (|_, _, mut writer| writer.commit(None).unwrap(), Event::Commit(3)),
+        (|_, _, mut writer| writer.commit(Some(3)).unwrap(), Event::Commit(3)),
+        (|_, _, mut writer| writer.fail(StorageError::other("gone")), Event::Fail("gone".into())),
+        (|_, resource, _writer| resource.fail(StorageError::other("gone")), Event::Fail("gone".into())),
+        (|_, resource, _writer| resource.cancel(), Event::Cancel),
+        (|cancel, _, _writer| cancel.cancel(), Event::Cancel),
+        (|_, _, writer| drop(writer), dropped()),
+        (|_, _, writer| drop(writer.into_fetcher()), dropped()),
+        (
+            |_, resource, writer| {
+                drop(writer);
+                resource.reactivate().unwrap();
+            },
+            dropped(),
+        ),
+    ];
+    for (i, (end, event)) in endings.into_iter().enumerate() {
+        let (witness, cancel) = (Witness::new(), CancelToken::new());
+        let state = DriverState::default();
+        let resource = Resource::from_driver_observed(cancel.clone(), K::driver(), state, witness.clone()).unwrap();
+        let mut writer = resource.writer().unwrap();
+        writer.append(b"abc").unwrap();
+        assert_eq!(witness.take(), [Event::Write(0..3)]);
+        end(&cancel, resource, writer);
+        let told = witness.take();
+        assert_eq!(told[0], event, "ending {i}");
+        // The last one reactivated it, and left it to nobody.
+        assert_eq!(told[1..], if i == 8 { vec![dropped()] } else { vec![] }, "ending {i}");
+    }
 }
 
 /// Calls back into the resource from inside each call, under a lock of its own.

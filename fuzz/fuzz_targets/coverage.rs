@@ -1,5 +1,5 @@
-//! Any sequence of operations on a coverage, against sets of ranges: what was written, what is claimed, and a number
-//! below which all was inherited.
+//! Any sequence of operations on a coverage, against sets of ranges: what was written, and a number below which
+//! all was inherited.
 #![no_main]
 
 use arbitrary::{Arbitrary, Unstructured};
@@ -45,11 +45,6 @@ enum Operation {
     /// One byte of few, so that pieces touch.
     InsertByte(u8),
     Truncate(Place),
-    /// In this range, so many bytes at most.
-    Claim(Stretch, Len),
-    /// Of one of the claims, so many bytes from its start or its end.
-    GiveBack(u8, Len, bool),
-    Seal,
     Ask(Stretch),
 }
 
@@ -143,8 +138,6 @@ fn run(set: &RangeSet<u64>, offset: u64, max: u64) -> u64 {
 struct Model {
     inherited: u64,
     written: RangeSet<u64>,
-    claims: RangeSet<u64>,
-    sealed: bool,
     /// Something was once written above the words.
     reaches_far: bool,
 }
@@ -154,13 +147,6 @@ impl Model {
         let mut there = self.written.clone();
         insert(&mut there, 0..self.inherited);
         there
-    }
-
-    /// The first gap in `range` that nobody has claimed.
-    fn free_gap(&self, range: &Range<u64>) -> Option<Range<u64>> {
-        let mut taken = self.there();
-        taken.extend(self.claims.iter().cloned());
-        gap(&taken, range)
     }
 
     /// The pieces that were written of a block.
@@ -224,19 +210,6 @@ impl Run {
                 remove(&mut self.model.written, end..u64::MAX);
                 self.coverage.truncate(end);
             }
-            Operation::Claim(stretch, max) => self.claim(&stretch.range(), max.bytes()),
-            Operation::GiveBack(i, len, from_end) => {
-                let count = self.model.claims.iter().count();
-                let Some(claim) = self.model.claims.iter().nth(usize::from(i) % count.max(1)).cloned() else { return };
-                let len = len.bytes().min(claim.end - claim.start);
-                let range = if from_end { claim.end - len..claim.end } else { claim.start..claim.start + len };
-                self.coverage.give_back(&range);
-                remove(&mut self.model.claims, range);
-            }
-            Operation::Seal => {
-                self.model.sealed |= self.model.claims.is_empty();
-                assert_eq!(self.coverage.seal(), self.model.sealed);
-            }
             Operation::Ask(stretch) => self.ask(&stretch.range()),
         }
         self.check();
@@ -247,21 +220,6 @@ impl Run {
         insert(&mut self.model.written, range.clone());
         self.coverage.insert(range.clone());
         self.ask(&range);
-    }
-
-    fn claim(&mut self, range: &Range<u64>, max: u64) {
-        let gap = self.model.free_gap(range);
-        assert_eq!(self.coverage.next_gap(range.start, range.end), gap);
-        let expected = gap.filter(|_| max > 0 && !self.model.sealed).map(|gap| {
-            let end = gap.start.saturating_add(max);
-            let block = end / BLOCK * BLOCK;
-            let end = if end < gap.end && block > gap.start { block } else { end };
-            gap.start..end.min(gap.end)
-        });
-        assert_eq!(self.coverage.claim(range.start, range.end, max), expected);
-        if let Some(claim) = expected {
-            self.model.claims.insert(claim);
-        }
     }
 
     /// All that can be asked about a range.
@@ -279,7 +237,6 @@ impl Run {
         let pieces = model.written.overlapping(range).filter(|_| !range.is_empty());
         let pieces: RangeSet<u64> = pieces.map(|p| p.start.max(range.start)..p.end.min(range.end)).collect();
         assert_eq!(coverage.written_in(range), pieces);
-        assert_eq!(coverage.next_gap(range.start, range.end), model.free_gap(range));
         self.ask_now(range);
     }
 
@@ -305,7 +262,6 @@ impl Run {
         assert_eq!(self.coverage.available(), there);
         assert_eq!(self.coverage.end(), there.last().map_or(0, |last| last.end));
         assert_eq!(self.coverage.inherited(), self.model.inherited);
-        assert_eq!(self.coverage.claimed(), self.model.claims.iter().map(|claim| claim.end - claim.start).sum::<u64>());
     }
 
     /// In the end each piece, and what is around it, is asked about.

@@ -297,6 +297,7 @@ impl Run {
                 self.ring.cancel();
                 if self.model.life() == Life::Active {
                     self.model.current().life = Life::Cancelled;
+                    self.expected.push(Event::Cancel);
                 }
             }
             Operation::DropWriter => {
@@ -488,7 +489,7 @@ impl Run {
                 let end = self.model.end;
                 let current = self.model.current();
                 (current.life, current.last) = (Life::Committed, end);
-                self.expected.extend(final_len.map(Event::Commit));
+                self.expected.push(Event::Commit(end));
             }
             (Err(StorageError::NotLiveEdge { .. }), Life::Active) => assert_ne!(final_len, Some(self.model.end)),
             (Err(_), Life::Committed | Life::Failed | Life::Cancelled) => {}

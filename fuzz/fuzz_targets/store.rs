@@ -157,6 +157,7 @@ impl Run {
                 self.resource.cancel();
                 if self.current().life == Life::Active {
                     self.current_mut().life = Life::Cancelled;
+                    self.expected.push(Event::Cancel);
                 }
             }
             Operation::Reactivate => self.reactivate(),

@@ -3,6 +3,7 @@
 //!
 //! Start at [`player`], which draws the whole chain; or at [`get`], which fetches files.
 
+pub mod address;
 pub mod convert;
 pub mod decode;
 pub mod demo;

@@ -46,7 +46,15 @@ Keys, on a terminal:
   q, Esc        quit
 
 MP3, AAC, ALAC, Vorbis, FLAC and WAV are played, from HTTP, HTTPS, or a file. Playlists: .m3u, .pls,
-.xspf.";
+.xspf.
+
+Exit codes:
+    0  all of it was played, or as much as was asked for
+    1  nothing can be played, or no more
+    2  the command line makes no sense
+    3  something was left out: an entry of a list, a part of a stream that is not supported, damaged or
+       missing (`skipped` in the summary), or packets of a file that cannot be decoded (`broken`)
+  130  interrupted twice";
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -197,14 +205,17 @@ struct GetArgs {
     flush_every: u64,
 }
 
+/// What `play` ends with if something was left out.
+const EXIT_LEFT_OUT: u8 = 3;
+
 fn main() -> ExitCode {
     let ended = match Cli::parse().command {
-        Command::Demo(args) => run_demo(&args),
+        Command::Demo(args) => run_demo(&args).map(|()| ExitCode::SUCCESS),
         Command::Play(args) => run_play(&args),
-        Command::Get(args) => run_get(&args),
+        Command::Get(args) => run_get(&args).map(|()| ExitCode::SUCCESS),
     };
     match ended {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // Not `eprintln!`, which panics when nobody can read it.
             let _ = writeln!(std::io::stderr(), "roundelay: {error}");
@@ -249,7 +260,7 @@ fn run_demo(args: &DemoArgs) -> Result<(), Box<dyn std::error::Error>> {
     print(&summary, args.json)
 }
 
-fn run_play(args: &PlayArgs) -> Result<(), Box<dyn std::error::Error>> {
+fn run_play(args: &PlayArgs) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let player = Player::default();
     stop_on_interrupt(player.stopper())?;
     let options = PlayOptions {
@@ -273,7 +284,8 @@ fn run_play(args: &PlayArgs) -> Result<(), Box<dyn std::error::Error>> {
     if outcome.result.is_ok() || outcome.summary.callbacks > 0 {
         print(&outcome.summary, args.json)?;
     }
-    Ok(outcome.result?)
+    outcome.result?;
+    Ok(if outcome.is_whole { ExitCode::SUCCESS } else { EXIT_LEFT_OUT.into() })
 }
 
 fn print(summary: &Summary, json: bool) -> Result<(), Box<dyn std::error::Error>> {

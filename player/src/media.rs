@@ -11,7 +11,7 @@ use roundelay::{
 };
 use thiserror::Error;
 
-use crate::decode::{DecodeError, DecodeOptions, Decoding, Format};
+use crate::decode::{DecodeError, DecodeOptions, Decoding, Format, LeftOut, Reports};
 use crate::get::{Download, GetError};
 use crate::programme::Programme;
 use crate::source::{Source, SourceError, Tuned};
@@ -93,6 +93,8 @@ pub struct Told {
     pub opened: Box<dyn FnOnce(PcmReader<f32>, Format) + Send>,
     /// Nothing more comes.
     pub received: Box<dyn FnOnce(Result<(), MediaError>) + Send>,
+    /// Something is not heard.
+    pub left_out: Box<dyn Fn(LeftOut) + Send>,
     /// Nothing more is decoded.
     pub decoded: Box<dyn FnOnce(Result<(), DecodeError>) + Send>,
 }
@@ -147,7 +149,8 @@ impl Media {
         cancel: &CancelToken,
         told: Told,
     ) -> Result<(Self, Decoding), MediaError> {
-        let Told { opened, received, decoded } = told;
+        let Told { opened, received, left_out, decoded } = told;
+        let reports = Reports { opened, left_out, ended: decoded };
         let (timeline, cancel) = (timeline.clone(), cancel.clone());
         match programme {
             Programme::Live(tuned) => {
@@ -156,8 +159,7 @@ impl Media {
                 let ring = Resource::open(cancel.clone(), RingOptions::new(capacity)).map_err(failed)?;
                 let cursor = ring.cursor(OnLap::Error);
                 let writer = ring.writer().map_err(failed)?;
-                let decoding =
-                    Decoding::start(cursor, Arc::new(|_| {}), options, timeline.clone(), cancel, opened, decoded)?;
+                let decoding = Decoding::start(cursor, Arc::new(|_| {}), options, timeline.clone(), cancel, reports)?;
                 let ended = |result: Result<(), SourceError>| received(result.map_err(Into::into));
                 let source = Source::listen(tuned, writer, timeline, decoding.state(), ended)?;
                 Ok((Self::Live { source, reader: ring.reader() }, decoding))
@@ -169,7 +171,7 @@ impl Media {
                 let download = Download::start(tuned.into_answer(), connections, PATIENCE, cancel.clone(), ended)?;
                 let cursor = download.reader().into_cursor(OnLap::Error);
                 let moved = Arc::new(download.follows());
-                let decoding = Decoding::start(cursor, moved, options, timeline, cancel, opened, decoded)?;
+                let decoding = Decoding::start(cursor, moved, options, timeline, cancel, reports)?;
                 Ok((Self::Remote { reader: download.reader(), download }, decoding))
             }
             Programme::Local { path } => {
@@ -181,8 +183,7 @@ impl Media {
                     options,
                     timeline,
                     cancel,
-                    opened,
-                    decoded,
+                    reports,
                 )?;
                 received(Ok(()));
                 Ok((Self::Local { reader: resource.reader() }, decoding))

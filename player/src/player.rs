@@ -22,7 +22,7 @@ use roundelay::CancelToken;
 use roundelay::pcm::{Epoch, PcmReader, Tap};
 use thiserror::Error;
 
-use crate::decode::{DecodeError, DecodeOptions, Decoding, Format, Target, WhenLapped};
+use crate::decode::{DecodeError, DecodeOptions, Decoding, Format, LeftOut, Target, WhenLapped};
 use crate::keys::{self, Key, Keyboard};
 use crate::media::{Media, MediaError, Told, WindowSize};
 use crate::output::{
@@ -169,6 +169,9 @@ pub struct Outcome {
     pub summary: Summary,
     /// Whether it ended well.
     pub result: Result<(), PlayError>,
+    /// Whether all of it was heard, as far as that can be told: no entry of a list was passed over, no part of a
+    /// stream, and no packet of a file. A station may have noise on its line.
+    pub is_whole: bool,
 }
 
 impl Outcome {
@@ -193,6 +196,8 @@ enum Event {
     Opened(PcmReader<f32>, Format),
     /// Nothing more comes.
     Received(Result<(), MediaError>),
+    /// Something is not heard.
+    LeftOut(LeftOut),
     /// Nothing more is decoded.
     Decoded(Result<(), DecodeError>),
     /// The output's device has gone, or is back.
@@ -248,11 +253,18 @@ impl Player {
     /// files, plays one after the other, and passes over what cannot be played.
     pub fn play(self, options: &PlayOptions, display: &mut Display) -> Outcome {
         let mut summary = Summary { scheduling: NOTHING_PLAYED.to_owned(), ..Summary::default() };
-        let result = self.play_all(options, display, &mut summary);
-        Outcome { summary, result }
+        let mut is_whole = true;
+        let result = self.play_all(options, display, &mut summary, &mut is_whole);
+        Outcome { is_whole: is_whole && summary.skipped == 0, summary, result }
     }
 
-    fn play_all(&self, options: &PlayOptions, display: &mut Display, summary: &mut Summary) -> Result<(), PlayError> {
+    fn play_all(
+        &self,
+        options: &PlayOptions,
+        display: &mut Display,
+        summary: &mut Summary,
+        is_whole: &mut bool,
+    ) -> Result<(), PlayError> {
         let mut titles = options.title_log.as_ref().map(TitleLog::open).transpose()?;
         // What can fail for a wrong argument fails before anything has begun.
         let output = Output::open(&options.output)?;
@@ -298,6 +310,7 @@ impl Player {
                         let ended = chain.run(&self.events, keyboard.as_ref(), titles.as_mut(), display);
                         display.finish();
                         let finished = chain.finish(&self.events, titles.as_mut());
+                        *is_whole &= is_live || finished.summary.broken == 0;
                         *summary = std::mem::take(summary).and(finished.summary);
                         left = left.map(|left| left.saturating_sub(finished.played));
                         finished.result?;
@@ -316,10 +329,12 @@ impl Player {
                 }
                 Err(error) if !error.is_of_what_is_played() => return Err(error),
                 Err(error) => match (queue.failed(), any_played) {
-                    (true, _) => display.announce(&format!("passed over: {error}")),
-                    (false, true) => {
+                    (has_more @ true, _) | (has_more, true) => {
+                        summary.skipped += 1;
                         display.announce(&format!("passed over: {error}"));
-                        return Ok(());
+                        if !has_more {
+                            return Ok(());
+                        }
                     }
                     (false, false) if is_list && !error.says_it_all() => {
                         let (address, last) = (options.address.clone(), Box::new(error));
@@ -454,11 +469,12 @@ impl Chain {
             ahead: options.marks.start.max(Marks::MOST_START) + AHEAD,
             live_lead,
         };
-        let opened = sender.clone();
+        let (opened, left_out) = (sender.clone(), sender.clone());
         let told = Told {
             // Here as in `tell`: an error says that nobody listens any more.
             opened: Box::new(move |reader, format| drop(opened.send(Event::Opened(reader, format)))),
             received: Box::new(tell(sender, Event::Received)),
+            left_out: Box::new(move |what| drop(left_out.send(Event::LeftOut(what)))),
             decoded: Box::new(tell(sender, Event::Decoded)),
         };
         let (media, decoding) =
@@ -509,6 +525,7 @@ impl Chain {
                     redraw_at = Instant::now();
                 }
                 Ok(Event::Found(_)) => {}
+                Ok(Event::LeftOut(what)) => display.announce(&what.to_string()),
                 Ok(Event::Received(result)) => media_error = result.err(),
                 Ok(Event::Decoded(result)) => {
                     decode_error = result.err();
@@ -745,6 +762,7 @@ impl Chain {
             reconnects: self.media.reconnects(),
             laps: self.decoding.laps(),
             broken: self.decoding.broken(),
+            skipped: self.decoding.skipped(),
             drift_ppm: self.decoding.drift_ppm(),
             codec: self.codec(),
             rebuffers: self.transport.rebuffers(),

@@ -23,6 +23,8 @@ pub struct Summary {
     pub seeks: u64,
     /// Packets that could not be decoded, and stretches without any.
     pub broken: u64,
+    /// What was passed over: entries of a list, and parts of a stream that are not supported, damaged or missing.
+    pub skipped: u64,
     /// How much faster than it says the stream was played at the end, in millionths, to keep up with the station's clock.
     pub drift_ppm: i64,
     /// What was decoded.
@@ -91,7 +93,7 @@ impl Summary {
     #[must_use]
     pub fn and(self, next: Self) -> Self {
         if self.callbacks == 0 {
-            return next;
+            return Self { broken: self.broken + next.broken, skipped: self.skipped + next.skipped, ..next };
         }
         let longer = if self.callback_ns.max > next.callback_ns.max { self.callback_ns } else { next.callback_ns };
         Self {
@@ -104,9 +106,11 @@ impl Summary {
             first_sound_seconds: self.first_sound_seconds.or(next.first_sound_seconds),
             seeks: self.seeks + next.seeks,
             broken: self.broken + next.broken,
+            skipped: self.skipped + next.skipped,
             reconnects: self.reconnects + next.reconnects,
             laps: self.laps + next.laps,
             bytes_in: self.bytes_in + next.bytes_in,
+            codec: next.codec.or(self.codec),
             callbacks: self.callbacks + next.callbacks,
             callback_ns: longer,
             ..next
@@ -138,6 +142,9 @@ impl fmt::Display for Summary {
             let first =
                 self.first_sound_seconds.map_or_else(String::new, |first| format!(", first heard after {first:.2} s"));
             writeln!(f, "{codec}{first}, {} broken, clock {:+} ppm", count(self.broken, "packet"), self.drift_ppm)?;
+        }
+        if self.skipped > 0 {
+            writeln!(f, "{} passed over", count(self.skipped, "part"))?;
         }
         if let Some(DeviceFigures { rate_hz, period_frames, xruns, stops }) = self.device {
             let (xruns, stops) = (count(xruns, "xrun"), count(stops, "stop"));
@@ -190,6 +197,7 @@ mod tests {
             first_sound_seconds: Some(0.25),
             seeks: 0,
             broken: 0,
+            skipped: 2,
             drift_ppm: -12,
             codec: Some("FLAC, 48 kHz, stereo".into()),
             reconnects: 0,
@@ -211,7 +219,7 @@ mod tests {
         assert!(!json.contains('\n'));
         assert_eq!(
             json,
-            r#"{"seconds_played":20.0,"underruns":1,"frames_missing":12,"rebuffers":0,"rebuffer_frames":0,"first_sound_seconds":0.25,"seeks":0,"broken":0,"drift_ppm":-12,"codec":"FLAC, 48 kHz, stereo","reconnects":0,"laps":0,"bytes_in":2097152,"window_capacity":1048576,"window_bytes":524288,"output":"null","scheduling":"SCHED_FIFO 65","callbacks":3750,"callback_ns":{"p50":420,"p99":1900,"p999":12345,"max":99999}}"#
+            r#"{"seconds_played":20.0,"underruns":1,"frames_missing":12,"rebuffers":0,"rebuffer_frames":0,"first_sound_seconds":0.25,"seeks":0,"broken":0,"skipped":2,"drift_ppm":-12,"codec":"FLAC, 48 kHz, stereo","reconnects":0,"laps":0,"bytes_in":2097152,"window_capacity":1048576,"window_bytes":524288,"output":"null","scheduling":"SCHED_FIFO 65","callbacks":3750,"callback_ns":{"p50":420,"p99":1900,"p999":12345,"max":99999}}"#
         );
     }
 
@@ -222,6 +230,7 @@ mod tests {
             "played 20.0 s to null: 1 underrun, 12 frames missing, 0 pauses, 0 reconnects, 0 laps\n\
              received 2048 KiB; the window held 512 of 1024 KiB\n\
              FLAC, 48 kHz, stereo, first heard after 0.25 s, 0 packets broken, clock -12 ppm\n\
+             2 parts passed over\n\
              callback: 3750 calls, 0.4 µs p50, 1.9 µs p99, 12 µs p99.9, 100 µs at worst\n\
              scheduling: SCHED_FIFO 65"
         );

@@ -11,8 +11,6 @@ const MAX_OFFSET: u64 = u64::MAX - 8;
 struct Plain {
     inherited: u64,
     written: RangeSet<u64>,
-    claims: RangeSet<u64>,
-    sealed: bool,
 }
 
 impl Plain {
@@ -28,22 +26,6 @@ impl Plain {
         self.inherited = self.inherited.min(end);
         self.written.remove(end..u64::MAX);
     }
-
-    fn next_gap(&self, from: u64, limit: u64) -> Option<Range<u64>> {
-        let mut taken = self.there();
-        taken.extend(self.claims.iter().cloned());
-        first_gap(&taken, &(from..limit))
-    }
-
-    fn claim(&mut self, from: u64, limit: u64, max: u64) -> Option<Range<u64>> {
-        let gap = self.next_gap(from, limit).filter(|_| !self.sealed && max > 0)?;
-        let mut end = gap.end.min(gap.start.saturating_add(max));
-        if end < gap.end && end - end % BLOCK > gap.start {
-            end -= end % BLOCK;
-        }
-        self.claims.insert(gap.start..end);
-        Some(gap.start..end)
-    }
 }
 
 fn first_gap(set: &RangeSet<u64>, range: &Range<u64>) -> Option<Range<u64>> {
@@ -57,15 +39,7 @@ fn run(set: &RangeSet<u64>, offset: u64, max: u64) -> u64 {
 #[derive(Clone, Debug)]
 enum Op {
     Insert(Range<u64>),
-    Claim {
-        from: u64,
-        limit: u64,
-        max: u64,
-    },
-    /// Of the oldest claim: what of it is filled first, in percent.
-    GiveBack(u64),
     Truncate(u64),
-    Seal,
 }
 
 /// The places where something changes: the first leaves, and the end of all offsets.
@@ -95,11 +69,7 @@ fn ranges(anchors: usize) -> impl Strategy<Value = Range<u64>> {
 fn ops(anchors: usize) -> impl Strategy<Value = Op> {
     prop_oneof![
         20 => ranges(anchors).prop_map(Op::Insert),
-        4 => (ranges(anchors), prop_oneof![0u64..10, 1..3 * BLOCK, Just(u64::MAX)])
-            .prop_map(|(range, max)| Op::Claim { from: range.start, limit: range.end, max }),
-        3 => (0u64..=100).prop_map(Op::GiveBack),
         1 => offsets(anchors).prop_map(Op::Truncate),
-        1 => Just(Op::Seal),
     ]
 }
 
@@ -126,8 +96,6 @@ fn compare(coverage: &Coverage, plain: &Plain, range: &Range<u64>) {
     assert_eq!(coverage.run(range.start, u64::MAX), run(&there, range.start, u64::MAX));
     assert_eq!(coverage.written_run(range.start, max), run(&plain.written, range.start, max));
     assert_eq!(coverage.next_unwritten(range), first_gap(&plain.written, range));
-    assert_eq!(coverage.next_gap(range.start, range.end), plain.next_gap(range.start, range.end));
-    assert_eq!(coverage.next_gap(range.start, u64::MAX), plain.next_gap(range.start, u64::MAX));
     // The wait-free answers are cautious.
     assert!(!coverage.covers_now(range) || missing.is_empty());
     assert!(coverage.run_now(range.start, max) <= run(&there, range.start, max));
@@ -146,7 +114,6 @@ proptest! {
     ) {
         let coverage = Coverage::inheriting(inherited);
         let mut plain = Plain { inherited, ..Plain::default() };
-        let mut out = std::collections::VecDeque::new();
         for (op, asked) in ops {
             let about = match op {
                 Op::Insert(range) => {
@@ -156,39 +123,16 @@ proptest! {
                     }
                     range
                 }
-                Op::Claim { from, limit, max } => {
-                    let claim = coverage.claim(from, limit, max);
-                    prop_assert_eq!(&claim, &plain.claim(from, limit, max));
-                    out.extend(claim.clone());
-                    claim.unwrap_or(from..limit)
-                }
-                Op::GiveBack(percent) => {
-                    let Some(claim): Option<Range<u64>> = out.pop_front() else { continue };
-                    let filled = claim.start..claim.start + ((claim.end - claim.start) / 100 * percent);
-                    coverage.insert(filled.clone());
-                    if !filled.is_empty() {
-                        plain.written.insert(filled);
-                    }
-                    coverage.give_back(&claim);
-                    plain.claims.remove(claim.clone());
-                    claim
-                }
                 Op::Truncate(end) => {
                     coverage.truncate(end);
                     plain.truncate(end);
                     end..end + 1
-                }
-                Op::Seal => {
-                    plain.sealed |= plain.claims.is_empty();
-                    prop_assert_eq!(coverage.seal(), plain.sealed);
-                    0..BLOCK
                 }
             };
             compare(&coverage, &plain, &about);
             compare(&coverage, &plain, &asked);
             check_strays(&coverage);
             prop_assert_eq!(coverage.inherited(), plain.inherited);
-            prop_assert_eq!(coverage.claimed(), plain.claims.iter().map(|claim| claim.end - claim.start).sum::<u64>());
             prop_assert_eq!(coverage.end(), plain.there().last().map_or(0, |range| range.end));
         }
         prop_assert_eq!(&coverage.available(), &plain.there());
@@ -283,71 +227,6 @@ fn what_is_there_was_written_while_several_write_at_once() {
 }
 
 #[test]
-fn fetchers_that_claim_at_once_never_write_the_same_byte() {
-    const LEN: u64 = 6 * BLOCK + 77;
-    for round in 0..10 {
-        let coverage = Coverage::inheriting(1000);
-        coverage.insert(2000..2010);
-        coverage.insert(BLOCK + 5..BLOCK + 6);
-        let bytes: Vec<AtomicU8> =
-            (0..LEN).map(|offset| AtomicU8::new(u8::from(coverage.covers(&(offset..offset + 1))))).collect();
-        thread::scope(|scope| {
-            for fetcher in 0..4 {
-                let (coverage, bytes) = (&coverage, &bytes);
-                let mut seed = 77 + round * 4 + fetcher;
-                scope.spawn(move || {
-                    while !coverage.covers(&(0..LEN)) {
-                        let max = random(&mut seed) % 900 + 1;
-                        let from = random(&mut seed) % LEN;
-                        let claim = coverage.claim(from, LEN, max).or_else(|| coverage.claim(0, LEN, max));
-                        let Some(claim) = claim else { continue };
-                        // Some fill all of it, some the middle, some nothing.
-                        let len = claim.end - claim.start;
-                        let from = claim.start + random(&mut seed) % len / 2;
-                        let filled = from..claim.end - random(&mut seed) % len / 3;
-                        for offset in filled.clone() {
-                            // Relaxed: each byte by itself; the counts go with no other memory.
-                            assert_eq!(bytes[offset as usize].fetch_add(1, Relaxed), 0, "{offset} was written twice");
-                        }
-                        coverage.insert(filled);
-                        coverage.give_back(&claim);
-                    }
-                });
-            }
-        });
-        assert_eq!(coverage.claimed(), 0);
-        assert_eq!(coverage.available(), [0..LEN].into_iter().collect());
-    }
-}
-
-#[test]
-fn a_claim_ends_with_a_block_if_it_can() {
-    let coverage = Coverage::new();
-    coverage.insert(0..100);
-    assert_eq!(coverage.claim(0, u64::MAX, 10), Some(100..110), "less than a block");
-    assert_eq!(coverage.claim(0, u64::MAX, BLOCK), Some(110..BLOCK), "rounded down");
-    assert_eq!(coverage.claim(0, 3 * BLOCK + 5, 5 * BLOCK), Some(BLOCK..3 * BLOCK + 5), "all that is left");
-    assert_eq!(coverage.claim(0, 3 * BLOCK + 5, 1), None);
-    assert_eq!(coverage.claimed(), 3 * BLOCK + 5 - 100);
-    assert_eq!(coverage.next_gap(0, 2 * BLOCK), None);
-    assert!(!coverage.seal(), "claims are out");
-    coverage.insert(100..105);
-    coverage.give_back(&(100..110));
-    assert_eq!(coverage.next_gap(0, u64::MAX), Some(105..110));
-}
-
-#[test]
-fn a_sealed_coverage_gives_no_claims() {
-    let coverage = Coverage::new();
-    let claim = coverage.claim(0, 10, 10).unwrap();
-    coverage.give_back(&claim);
-    assert!(coverage.seal());
-    assert!(coverage.seal());
-    assert_eq!(coverage.claim(0, 10, 10), None);
-    assert_eq!(coverage.next_gap(0, 10), Some(0..10), "the gap is there nevertheless");
-}
-
-#[test]
 fn a_stray_is_there_for_all_but_those_who_never_lock() {
     let coverage = Coverage::new();
     coverage.insert(10..20);
@@ -373,7 +252,6 @@ fn what_was_inherited_is_there_and_can_be_written_once_more() {
     assert_eq!(coverage.next_unwritten(&(0..5000)), Some(4096..5000));
     coverage.insert(4990..5100);
     assert_eq!(coverage.run_now(0, u64::MAX), 5100);
-    assert_eq!(coverage.claim(0, 6000, 10_000), Some(5100..6000), "what is there is no gap");
     coverage.truncate(4500);
     assert_eq!((coverage.inherited(), coverage.end()), (4500, 4500));
     assert_eq!(coverage.available(), [0..4500].into_iter().collect());
@@ -405,8 +283,6 @@ fn the_end_of_the_words_is_nowhere_to_be_seen() {
             compare(&coverage, &plain, &asked);
         }
     }
-    assert_eq!(coverage.claim(LIMIT - 5, u64::MAX, 1), plain.claim(LIMIT - 5, u64::MAX, 1));
-    assert_eq!(coverage.claim(LIMIT - 5, u64::MAX, 20), plain.claim(LIMIT - 5, u64::MAX, 20));
     assert_eq!(coverage.available(), plain.written);
     coverage.truncate(LIMIT);
     plain.truncate(LIMIT);

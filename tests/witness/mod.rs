@@ -15,6 +15,7 @@ pub enum Event {
     Evict(Range<u64>),
     Commit(u64),
     Fail(String),
+    Cancel,
 }
 
 /// Remembers, in order.
@@ -51,5 +52,9 @@ impl AvailabilityObserver for Witness {
 
     fn on_fail(&self, reason: &StorageError) {
         self.remember(Event::Fail(reason.to_string()));
+    }
+
+    fn on_cancel(&self) {
+        self.remember(Event::Cancel);
     }
 }

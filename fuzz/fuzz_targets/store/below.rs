@@ -111,16 +111,16 @@ impl Store {
                 }
             },
             Self::Actor(actor) => {
-                let generation = before.cloned().unwrap_or_else(|| {
+                let mut generation = before.cloned().unwrap_or_else(|| {
                     let found = Generation::committed(data(0, 0..actor.len()));
-                    Generation {
-                        written: found.there.clone(),
-                        inherited: 0,
-                        life: Life::Active,
-                        expected_len: len,
-                        ..found
-                    }
+                    Generation { life: Life::Active, expected_len: len, ..found }
                 });
+                if let Some(len) = generation.expected_len.filter(|_| generation.final_len().is_none()) {
+                    generation.bytes.truncate(len as usize);
+                    generation.there.remove(len..u64::MAX);
+                }
+                // What is found unfinished is written no more.
+                (generation.written, generation.inherited) = (generation.there.clone(), 0);
                 let committed = generation.final_len();
                 let state = DriverState {
                     final_len: committed.or(generation.expected_len),

@@ -67,13 +67,20 @@ impl Generation {
         Self { bytes, there, inherited: len, life: Life::Committed(len), ..Self::new(None) }
     }
 
-    /// The one that follows. Over a driver of somebody else's nothing is written anew.
-    pub fn next(&self, ours: bool) -> Self {
-        let next = Self { life: Life::Active, ..self.clone() };
+    /// The one that follows.
+    pub fn next(&self) -> Self {
         match self.life {
-            Life::Committed(_) if ours => Self { life: Life::Active, ..Self::committed(self.bytes.clone()) },
-            Life::Committed(_) => Self { written: self.there.clone(), inherited: 0, expected_len: None, ..next },
-            _ => next,
+            Life::Committed(_) => Self { life: Life::Active, ..Self::committed(self.bytes.clone()) },
+            _ => Self { life: Life::Active, ..self.clone() },
+        }
+    }
+
+    /// Where its readers find the end.
+    fn end(&self) -> Option<u64> {
+        match self.life {
+            Life::Active => self.expected_len,
+            Life::Committed(len) => Some(len),
+            Life::Failed | Life::Cancelled => None,
         }
     }
 
@@ -104,6 +111,7 @@ impl Generation {
     pub fn run(&self, offset: u64) -> Result<u64, ReadError> {
         match (self.there.get(&offset), self.life) {
             (Some(range), _) => Ok(range.end - offset),
+            (None, Life::Active) if self.end().is_some_and(|end| offset >= end) => Ok(0),
             (None, Life::Active) => Err(ReadError::NotYet),
             (None, Life::Failed) => Err(ReadError::Failed),
             (None, Life::Cancelled) => Err(ReadError::Cancelled),
@@ -126,10 +134,10 @@ impl Generation {
         if range.end < range.start {
             return Err(StorageError::InvalidRange { start: range.start, end: range.end });
         }
-        let range = match self.life {
-            Life::Committed(len) if !range.is_empty() && range.start >= len => return Ok(WaitOutcome::Eof),
-            Life::Committed(len) => range.start..range.end.min(len),
-            _ => range.clone(),
+        let range = match self.end() {
+            Some(end) if !range.is_empty() && range.start >= end => return Ok(WaitOutcome::Eof),
+            Some(end) => range.start..range.end.min(end),
+            None => range.clone(),
         };
         let missing = if range.is_empty() { None } else { self.there.gaps(&range).last() };
         match (missing, self.life.error()) {

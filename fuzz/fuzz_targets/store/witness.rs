@@ -8,6 +8,7 @@ pub enum Event {
     Write(Range<u64>),
     Commit(u64),
     Fail,
+    Cancel,
 }
 
 #[derive(Default)]
@@ -39,5 +40,9 @@ impl AvailabilityObserver for Witness {
 
     fn on_fail(&self, _: &StorageError) {
         self.heard(Event::Fail);
+    }
+
+    fn on_cancel(&self) {
+        self.heard(Event::Cancel);
     }
 }

@@ -114,6 +114,9 @@ impl Run {
         let len = bytes.len() as u64;
         let end = offset.checked_add(len).filter(|&end| end <= MAX_OFFSET);
         let end = end.ok_or(StorageError::OffsetOverflow { offset, len })?;
+        if let Some(whole) = self.current().expected_len.filter(|&whole| len > 0 && end > whole) {
+            return Err(StorageError::BeyondLength { end, len: whole });
+        }
         let gaps: Vec<_> = if len == 0 { vec![] } else { self.current().written.gaps(&(offset..end)).collect() };
         for gap in gaps {
             self.put_piece(gap.clone(), &bytes[(gap.start - offset) as usize..(gap.end - offset) as usize])?;
@@ -129,16 +132,21 @@ impl Run {
 
     /// What becomes of a piece of which nothing is there.
     fn put_piece(&mut self, range: Range<u64>, bytes: &[u8]) -> StorageResult<()> {
-        let len = self.current().expected_len;
         match &mut self.store {
             Store::Actor(actor) => {
-                if actor.fails(Method::Write) || range.end > ROOM {
+                let fails = actor.fails(Method::Write);
+                self.forget_earlier(&range);
+                if fails || range.end > ROOM {
+                    if range.end <= ROOM {
+                        // It has written a half; what was inherited is seen.
+                        let (start, half) = (range.start as usize, bytes.len() / 2);
+                        let there = (self.current().inherited.max(range.start) - range.start) as usize;
+                        let half = half.min(there);
+                        self.current_mut().bytes[start..start + half].copy_from_slice(&bytes[..half]);
+                    }
                     self.fail();
                     return Err(failed());
                 }
-            }
-            Store::Memory(_) | Store::File(_) if len.is_some_and(|len| range.end > len) => {
-                return Err(StorageError::BeyondLength { end: range.end, len: len.unwrap_or(0) });
             }
             Store::Memory(input) => {
                 if let Some(capacity) = input.capacity.map(u64::from).filter(|&capacity| range.end > capacity) {
@@ -208,7 +216,7 @@ impl Run {
         if let Some(files) = self.files() {
             (files.disk.whole, files.disk.part, files.live) = (Some(whole), None, false);
         }
-        self.expected.extend(final_len.map(Event::Commit));
+        self.expected.push(Event::Commit(end));
         self.shorten_earlier(end);
         Ok(())
     }
@@ -228,6 +236,21 @@ impl Run {
         }
     }
 
+    /// What is written anew in a driver of somebody else's, earlier generations see: their readers are not asked any more.
+    fn forget_earlier(&mut self, range: &Range<u64>) {
+        let last = self.generations.len() - 1;
+        if range.start >= self.current().inherited {
+            return;
+        }
+        self.readers.retain(|&(_, of)| of == last);
+        if self.cursor.1 < last {
+            self.cursor = (self.resource.cursor(OnLap::Error), last);
+        }
+        if self.readers.is_empty() {
+            self.readers.push((self.resource.reader(), last));
+        }
+    }
+
     /// The next generation begins.
     fn begin(&mut self) {
         let rewrite = matches!(self.current().life, Life::Committed(_));
@@ -235,7 +258,7 @@ impl Run {
             files.leftover = files.disk.rewrite();
             files.live = true;
         }
-        let next = self.current().next(self.store.is_ours());
+        let next = self.current().next();
         self.generations.push(next);
     }
 

@@ -4,12 +4,11 @@
 //! leaf is made while others look: that is the standard library's `OnceLock`, of which loom knows nothing.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
-use roundelay::internals::{BLOCK, Coverage, Life, Look, Patience, Stage, WaitTable, Waited};
+use roundelay::internals::{Coverage, Life, Look, Patience, Stage, WaitTable, Waited};
 
 use crate::Preemptions::{Any, AtMost};
 use crate::{Model, explore};
@@ -27,10 +26,6 @@ pub(crate) const MODELS: &[Model] = &[
     passes("coverage::a_sleeper_on_a_stray", || sleeper(false, Coverage::covers)),
     passes("coverage::a_sleeper_on_a_stray_that_is_joined", || sleeper(true, Coverage::covers)),
     fails("coverage::a_sleeper_that_looks_at_words_only", "deadlock", || sleeper(true, Coverage::covers_now)),
-    // Claims.
-    passes("coverage::two_fetchers", || fetchers(false)),
-    fails("coverage::a_claim_given_back_before_its_insert", "WRITTEN TWICE", || fetchers(true)),
-    passes("coverage::a_seal_against_a_fetcher", seal),
 ];
 
 const fn passes(name: &'static str, run: fn()) -> Model {
@@ -185,54 +180,5 @@ fn sleeper(joined: bool, there: fn(&Coverage, &Range<u64>) -> bool) {
         }
         writer.join().unwrap();
         sleeper.join().unwrap();
-    });
-}
-
-/// Two that fill what is missing, two bytes each.
-fn fetchers(too_early: bool) {
-    explore(AtMost(3), move || {
-        let coverage = Coverage::new();
-        coverage.insert(2..3);
-        // Not loom's: two writes of one byte are to be found also when one comes after the other.
-        let shared = Arc::new((coverage, [false, false, true, false].map(AtomicBool::new)));
-        let fetch = move |(coverage, written): &(Coverage, [AtomicBool; 4])| {
-            for _ in 0..2 {
-                let Some(claim) = coverage.claim(0, 4, 1) else { return };
-                if too_early {
-                    coverage.give_back(&claim);
-                }
-                for at in claim.clone() {
-                    assert!(!written[at as usize].swap(true, Relaxed), "WRITTEN TWICE: {at}");
-                }
-                coverage.insert(claim.clone());
-                if !too_early {
-                    coverage.give_back(&claim);
-                }
-            }
-        };
-        let other = shared.clone();
-        let fetcher = thread::spawn(move || fetch(&other));
-        fetch(&shared);
-        fetcher.join().unwrap();
-        assert_eq!(shared.0.claimed(), 0);
-    });
-}
-
-/// Who seals has the store to itself: it may cut it short.
-fn seal() {
-    explore(Any, || {
-        let store = Store::holding(0..1);
-        let other = store.clone();
-        let fetcher = thread::spawn(move || {
-            if let Some(claim) = other.coverage.claim(0, BLOCK, 2) {
-                other.write(claim.clone());
-                other.coverage.give_back(&claim);
-            }
-        });
-        if store.coverage.seal() {
-            // SAFETY: the pointer is that of the cell; whether another thread writes is the checker's to say.
-            store.bytes[1].with_mut(|byte| unsafe { *byte = 0 });
-        }
-        fetcher.join().unwrap();
     });
 }

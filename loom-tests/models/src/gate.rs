@@ -25,6 +25,9 @@ models! {
     a_gate_left_behind_a_jump_does_not_hold => left_behind(),
     the_next_writer_inherits_the_gates => inherited(),
     a_retired_gate_stays_retired => retired(),
+    a_failure_heard_by_waiting_retires => heard_by_waiting(),
+    a_gate_retires_with_its_last_byte => retires_with_its_last_byte(),
+    a_failure_is_no_end => failed_midway(),
     // Both sides sleep.
     both_sleep => both_sleep(1, &[1, 1], &[1, 1], 2),
     the_first_byte_of_a_chunk_wakes => both_sleep(2, &[2], &[1], 3),
@@ -43,6 +46,7 @@ models! {
     a_gate_gets_all_there_is_before_a_gap_that_is_tried_silently => tried_gap(true),
     a_gate_that_waits_at_a_gap => gap(2, 1, 1, &[7, 8]),
     a_gap_that_was_thought_better_of_is_forgotten => thought_better(),
+    a_gap_that_is_thought_better_of_meanwhile => thought_better_meanwhile(),
     a_range_below_a_jump_is_evicted => evicted(2..3),
     a_range_across_a_jump_is_evicted => evicted(4..7),
     // What a reader without a gate is told is ready.
@@ -277,6 +281,67 @@ fn retired() {
     });
 }
 
+/// The gate, drained, sleeps until the writer is gone, and is kept: it does not hold the next writer.
+fn heard_by_waiting() {
+    explore(AtMost(2), || {
+        let (resource, mut writer) = ring(1);
+        let mut gate = writer.gate();
+        write_to(&mut writer, 1);
+        read(&mut gate);
+        let reader = thread::spawn(move || {
+            gate.wait(1).unwrap_err();
+            gate
+        });
+        drop(writer);
+        resource.reactivate().unwrap();
+        let mut writer = resource.writer().unwrap();
+        writer.append(&[byte(1), byte(2)]).unwrap();
+        reader.join().unwrap();
+    });
+}
+
+/// The gate hears that no more will come while it has yet to read what there is.
+fn retires_with_its_last_byte() {
+    explore(AtMost(3), || {
+        let (resource, mut writer) = ring(2);
+        let mut gate = writer.gate();
+        write_to(&mut writer, 1);
+        drop(writer);
+        gate.wait(2).unwrap_err();
+        resource.reactivate().unwrap();
+        let mut writer = resource.writer().unwrap();
+        let reader = thread::spawn(move || {
+            gate.slices().unwrap().consume(1);
+            gate
+        });
+        writer.append(&[byte(1), byte(2), byte(3)]).unwrap();
+        reader.join().unwrap();
+    });
+}
+
+/// The resource fails while an append is under way. A gate that was told so is told the same ever after, whatever the
+/// append publishes still.
+fn failed_midway() {
+    explore(AtMost(3), || {
+        let (resource, mut writer) = ring(2);
+        let mut gate = writer.gate();
+        let writing = thread::spawn(move || {
+            let _ = writer.append(&[byte(0)]);
+            writer
+        });
+        resource.fail(StorageError::other("gone"));
+        let told = matches!(gate.slices(), Err(ReadError::Failed));
+        let writer = writing.join().unwrap();
+        if told {
+            match gate.wait(1) {
+                Err(StorageError::Failed(_)) => {}
+                other => panic!("ENDED after a failure: {other:?}"),
+            }
+        }
+        drop(writer);
+    });
+}
+
 /// Both block: the writer for the room that its chunks need, the gate for as many bytes as it wants at a time.
 fn both_sleep(capacity: usize, chunks: &'static [usize], wants: &'static [usize], preemptions: usize) {
     explore(AtMost(preemptions), move || {
@@ -449,6 +514,23 @@ fn thought_better() {
         let reader = thread::spawn(move || {
             assert_eq!(gate.wait(3).unwrap().len(), 3, "SHORT of what there is, or wrong");
         });
+        write_to(&mut writer, 3);
+        reader.join().unwrap();
+    });
+}
+
+/// The same while a gate waits: it is told of the gap, or gets all it waits for, and nothing in between.
+fn thought_better_meanwhile() {
+    explore(AtMost(2), || {
+        let (_resource, mut writer) = ring(3);
+        let mut gate = writer.gate();
+        write_to(&mut writer, 1);
+        assert_eq!(writer.try_write_at(6, &[byte(6)]).unwrap(), 0);
+        let reader = thread::spawn(move || {
+            let len = gate.wait(3).unwrap().len();
+            assert!(len == 1 || len == 3, "SHORT where no gap is: {len}");
+        });
+        write_to(&mut writer, 2);
         write_to(&mut writer, 3);
         reader.join().unwrap();
     });

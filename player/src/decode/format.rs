@@ -2,6 +2,7 @@
 
 use std::io::{self, SeekFrom};
 use std::ops::Range;
+use std::sync::Arc;
 
 use symphonia::core::codecs::CodecParameters;
 use symphonia::core::codecs::audio::well_known::{
@@ -10,25 +11,19 @@ use symphonia::core::codecs::audio::well_known::{
 };
 use symphonia::core::codecs::audio::{AudioCodecId, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error as SymphoniaError;
-use symphonia::core::formats::probe::Hint;
-use symphonia::core::formats::well_known::{
-    FORMAT_ID_ADTS, FORMAT_ID_AIFF, FORMAT_ID_CAF, FORMAT_ID_FLAC, FORMAT_ID_ISOMP4, FORMAT_ID_MKV, FORMAT_ID_MP1,
-    FORMAT_ID_MP2, FORMAT_ID_MP3, FORMAT_ID_OGG, FORMAT_ID_WAVE,
-};
-use symphonia::core::formats::{FormatId, FormatOptions, FormatReader, SeekMode, SeekTo, Track, TrackType};
+use symphonia::core::formats::{FormatOptions, FormatReader, SeekMode, SeekTo, Track, TrackFlags};
 use symphonia::core::io::{MediaSource, MediaSourceStream};
-use symphonia::core::meta::{MetadataOptions, StandardTag};
+use symphonia::core::meta::{Metadata, StandardTag};
 use symphonia::core::packet::Packet as SymphoniaPacket;
 use symphonia::core::units::{Duration, Time, TimeBase, Timestamp};
-use symphonia::default::formats::{
-    AdtsReader, AiffReader, CafReader, FlacReader, IsoMp4Reader, MkvReader, MpaReader, OggReader, WavReader,
-};
+use symphonia::default::formats::{AiffReader, CafReader, IsoMp4Reader, MkvReader, OggReader, WavReader};
 
 use super::Format;
 use super::edits::{self, Edits};
-use super::one_way::OneWay;
+use super::frames::{Frames, Info, Syntax};
+use super::plain_wave::PlainWave;
+use super::stream::Progress;
 use crate::text::printable;
-use crate::wave::{MARKER_BYTES, is_wave};
 
 /// What the packets are in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,24 +46,21 @@ pub(super) enum Container {
 }
 
 impl Container {
-    fn of(format: FormatId) -> Self {
-        match format {
-            FORMAT_ID_MP1 | FORMAT_ID_MP2 | FORMAT_ID_MP3 => Self::Mpeg,
-            FORMAT_ID_ADTS => Self::Adts,
-            FORMAT_ID_FLAC => Self::Flac,
-            FORMAT_ID_OGG => Self::Ogg,
-            FORMAT_ID_WAVE => Self::Wav,
-            FORMAT_ID_ISOMP4 => Self::Mp4,
-            FORMAT_ID_AIFF => Self::Aiff,
-            FORMAT_ID_CAF => Self::Caf,
-            FORMAT_ID_MKV => Self::Matroska,
-            _ => Self::Unknown,
+    /// The containers that have an index, by the first bytes of a file.
+    pub(super) fn with_index(first: &[u8]) -> Option<Self> {
+        match first {
+            // An ISO file begins with the length of a box of the first name; a stream of it, with the second.
+            [_, _, _, _, b'f' | b's', b't', b'y', b'p', ..] => Some(Self::Mp4),
+            [b'F', b'O', b'R', b'M', _, _, _, _, b'A', b'I', b'F', b'F' | b'C', ..] => Some(Self::Aiff),
+            [b'c', b'a', b'f', b'f', ..] => Some(Self::Caf),
+            [0x1a, 0x45, 0xdf, 0xa3, ..] => Some(Self::Matroska),
+            _ => None,
         }
     }
 
-    /// Whether packets say when they are to be heard, wherever the reading began.
-    pub(super) fn says_when(self) -> bool {
-        matches!(self, Self::Flac | Self::Ogg) || self.has_index()
+    /// Whether tags may stand before it, and between its packets, for whoever reads it.
+    pub(super) fn has_tags(self) -> bool {
+        matches!(self, Self::Mpeg | Self::Adts | Self::Flac)
     }
 
     /// Whether a moment of a file is found by the container, which is always opened at its beginning.
@@ -76,15 +68,9 @@ impl Container {
         matches!(self, Self::Mp4 | Self::Aiff | Self::Caf | Self::Matroska)
     }
 
-    /// The containers that have to be known before they are opened, by the first bytes of a file.
-    pub(super) fn with_index(first: &[u8]) -> Option<Self> {
-        match first {
-            [_, _, _, _, b'f', b't', b'y', b'p', ..] => Some(Self::Mp4),
-            [b'F', b'O', b'R', b'M', _, _, _, _, b'A', b'I', b'F', b'F' | b'C', ..] => Some(Self::Aiff),
-            [b'c', b'a', b'f', b'f', ..] => Some(Self::Caf),
-            [0x1a, 0x45, 0xdf, 0xa3, ..] => Some(Self::Matroska),
-            _ => None,
-        }
+    /// Whether packets say when they are to be heard, wherever the reading began.
+    pub(super) fn says_when(self) -> bool {
+        matches!(self, Self::Flac | Self::Ogg) || self.has_index()
     }
 }
 
@@ -112,23 +98,47 @@ impl From<SymphoniaError> for OpenError {
 /// A packet, and when it is to be heard, in seconds of the stream's own time.
 pub(super) struct Packet {
     packet: SymphoniaPacket,
-    /// What stands before its data, and is not part of them.
-    header_bytes: u64,
-    /// What of it is heard, in frames of the track's time from its beginning.
+    /// What of it is heard, in the track's time from its beginning on.
     heard: Option<Range<u64>>,
     pub(super) seconds: Option<f64>,
+    /// So many bytes before it could not be made anything of.
+    pub(super) skipped: u64,
 }
 
-impl Packet {
-    /// How many bytes of the stream it takes.
-    pub(super) fn len(&self) -> u64 {
-        self.header_bytes + self.packet.data.len() as u64
+/// What takes a stream apart.
+enum Packets<'a> {
+    Symphonia(Box<dyn FormatReader + 'a>),
+    /// What Symphonia's readers for such streams end too soon, or decode as what it was before.
+    Frames(Box<Frames<'a>>),
+}
+
+impl Packets<'_> {
+    fn tracks(&self) -> &[Track] {
+        match self {
+            Self::Symphonia(format) => format.tracks(),
+            Self::Frames(frames) => std::slice::from_ref(frames.track()),
+        }
+    }
+
+    fn metadata(&mut self) -> Metadata<'_> {
+        match self {
+            Self::Symphonia(format) => format.metadata(),
+            Self::Frames(frames) => frames.metadata().metadata(),
+        }
+    }
+
+    /// The next packet, and how many bytes before it were passed over.
+    fn next(&mut self) -> Result<Option<(SymphoniaPacket, u64)>, SymphoniaError> {
+        Ok(match self {
+            Self::Symphonia(format) => format.next_packet()?.map(|packet| (packet, 0)),
+            Self::Frames(frames) => frames.next()?.map(|framed| (framed.packet, framed.skipped)),
+        })
     }
 }
 
 /// A stream, taken apart into packets and those decoded.
 pub(super) struct Demuxer<'a> {
-    format: Box<dyn FormatReader + 'a>,
+    packets: Packets<'a>,
     decoder: Box<dyn AudioDecoder>,
     track_id: u32,
     time_base: Option<TimeBase>,
@@ -142,72 +152,65 @@ pub(super) struct Demuxer<'a> {
 }
 
 impl<'a> Demuxer<'a> {
-    /// Opens what `source` begins with: `container` if that is known, else what it is found to be.
-    /// `len` is the length of the source, if it is known.
+    /// Opens what `source` begins with, behind tags. `len` is the length of the source, if it is known.
     pub(super) fn open(
         mut source: impl MediaSource + 'a,
-        container: Option<Container>,
+        mut container: Container,
         len: Option<u64>,
+        progress: &Arc<Progress>,
     ) -> Result<Self, OpenError> {
-        let options = FormatOptions::default();
-        let tracks = match container {
-            Some(Container::Mp4) if source.is_seekable() => {
-                // What is wrong with the index, its reader says better.
-                let tracks = edits::read(&mut source).unwrap_or_default();
-                source.seek(SeekFrom::Start(0))?;
-                tracks
+        let mut edited = Vec::new();
+        if container == Container::Mp4 && source.is_seekable() {
+            // What is wrong with the index, its reader says better.
+            edited = edits::read(&mut source).unwrap_or_default();
+            source.seek(SeekFrom::Start(0))?;
+        }
+        let mut duration = None;
+        let source: Box<dyn MediaSource + 'a> = if container == Container::Wav {
+            let (head, plain) = PlainWave::open(source, len)?;
+            duration = head.data_len.and_then(|bytes| head.seconds(bytes));
+            if head.is_mpeg() {
+                container = Container::Mpeg;
             }
-            _ => Vec::new(),
-        };
-        let (mut container, mut duration) = (container, None);
-        let source: Box<dyn MediaSource + 'a> = match container {
-            Some(Container::Unknown | Container::Wav) | None => {
-                let mut source = OneWay::new(source);
-                if is_wave(source.peek(MARKER_BYTES)?) {
-                    let (head, plain) = source.plain_wave(len)?;
-                    duration = head.data_len.and_then(|bytes| head.seconds(bytes));
-                    container = Some(if head.is_mpeg() { Container::Mpeg } else { Container::Wav });
-                    Box::new(plain)
-                } else {
-                    Box::new(source)
-                }
-            }
-            _ => Box::new(source),
+            Box::new(plain)
+        } else {
+            Box::new(source)
         };
         let stream = MediaSourceStream::new(source, Default::default());
-        let format: Box<dyn FormatReader + 'a> = match container {
-            Some(Container::Mpeg) => Box::new(MpaReader::try_new(stream, options)?),
-            Some(Container::Adts) => Box::new(AdtsReader::try_new(stream, options)?),
-            Some(Container::Flac) => Box::new(FlacReader::try_new(stream, options)?),
-            Some(Container::Ogg) => Box::new(OggReader::try_new(stream, options)?),
-            Some(Container::Wav) => Box::new(WavReader::try_new(stream, options)?),
-            Some(Container::Mp4) => Box::new(IsoMp4Reader::try_new(stream, options)?),
-            Some(Container::Aiff) => Box::new(AiffReader::try_new(stream, options)?),
-            Some(Container::Caf) => Box::new(CafReader::try_new(stream, options)?),
-            Some(Container::Matroska) => Box::new(MkvReader::try_new(stream, options)?),
-            Some(Container::Unknown) | None => {
-                // Stations say all sorts of things of what they send: the bytes know better.
-                symphonia::default::get_probe().probe(&Hint::new(), stream, options, MetadataOptions::default())?
-            }
+        let options = FormatOptions::default();
+        let frames = |stream, syntax| {
+            Frames::open(stream, syntax, progress.clone()).map(|frames| Packets::Frames(Box::new(frames)))
         };
-        let container = Container::of(format.format_info().format);
-        let (decoder, track_id, time_base, codec_name) = decoder_for(&*format)?;
-        let track_len = format.tracks().iter().find(|track| track.id == track_id).and_then(|track| track.duration);
+        let packets = match container {
+            Container::Mpeg => frames(stream, Syntax::Mpeg)?,
+            Container::Adts => frames(stream, Syntax::Adts)?,
+            Container::Flac => frames(stream, Syntax::Flac)?,
+            Container::Ogg => Packets::Symphonia(Box::new(OggReader::try_new(stream, options)?)),
+            Container::Wav => Packets::Symphonia(Box::new(WavReader::try_new(stream, options)?)),
+            Container::Mp4 => Packets::Symphonia(Box::new(IsoMp4Reader::try_new(stream, options)?)),
+            Container::Aiff => Packets::Symphonia(Box::new(AiffReader::try_new(stream, options)?)),
+            Container::Caf => Packets::Symphonia(Box::new(CafReader::try_new(stream, options)?)),
+            Container::Matroska => Packets::Symphonia(Box::new(MkvReader::try_new(stream, options)?)),
+            Container::Unknown => return Err(SymphoniaError::Unsupported("it is not known what it is").into()),
+        };
+        let (decoder, track_id, time_base, codec_name) = decoder_for(packets.tracks())?;
+        let track_len = packets.tracks().iter().find(|track| track.id == track_id).and_then(|track| track.duration);
         let edits = match container {
             // What the encoder put before the first frame comes before the time begins.
             Container::Matroska | Container::Caf => Some(Edits::from_zero()),
-            _ => tracks.into_iter().find(|&(id, _)| id == track_id).map(|(_, edits)| edits),
+            _ => edited.into_iter().find(|&(id, _)| id == track_id).map(|(_, edits)| edits),
         };
         let edits = edits.and_then(|edits| match track_len {
             Some(len) if len.get() > 0 => edits.within(len.get()),
             _ => Some(edits),
         });
-        Ok(Self { format, decoder, track_id, time_base, container, codec_name, edits, duration, samples: Vec::new() })
+        let samples = Vec::new();
+        Ok(Self { packets, decoder, track_id, time_base, container, codec_name, edits, duration, samples })
     }
 
     /// Another stream follows in the same container.
     pub(super) fn reset(&mut self) -> Result<(), OpenError> {
-        (self.decoder, self.track_id, self.time_base, self.codec_name) = decoder_for(&*self.format)?;
+        (self.decoder, self.track_id, self.time_base, self.codec_name) = decoder_for(self.packets.tracks())?;
         Ok(())
     }
 
@@ -224,50 +227,86 @@ impl<'a> Demuxer<'a> {
     fn seek_in_track(&mut self, seconds: f64) {
         let Some(time) = Time::try_from_secs_f64(seconds) else { return };
         // Behind the end there is nothing to be heard, and then that is so.
-        let _ = self.format.seek(SeekMode::Accurate, SeekTo::Time { time, track_id: Some(self.track_id) });
+        if let Packets::Symphonia(format) = &mut self.packets {
+            let _ = format.seek(SeekMode::Accurate, SeekTo::Time { time, track_id: Some(self.track_id) });
+        }
         self.decoder.reset();
     }
 
     pub(super) fn next_packet(&mut self) -> Result<Option<Packet>, SymphoniaError> {
         loop {
-            let packet = match self.format.next_packet() {
+            let next = match self.packets.next() {
                 // The samples may end with the bytes.
                 Err(SymphoniaError::IoError(error)) if self.ends_with(&error) => None,
-                packet => packet?,
+                next => next?,
             };
-            let Some(packet) = packet else { return Ok(None) };
+            let Some((packet, skipped)) = next else { return Ok(None) };
             if packet.track_id != self.track_id {
                 continue;
             }
-            let (mut pts, mut heard) = (packet.pts, None);
-            if let Some(edits) = &mut self.edits {
-                let (edit, at) = (edits.now(), packet.pts.get());
-                if u64::try_from(at).is_ok_and(|at| at >= edit.end) {
-                    if !edits.next() {
-                        return Ok(None);
-                    }
-                    let start = edits.now().start;
-                    if start < edit.end
-                        && let (Some(base), Ok(start)) = (self.time_base, i64::try_from(start))
-                    {
-                        self.seek_in_track(base.calc_time_saturating(Timestamp::new(start)).as_secs_f64());
-                    }
-                    continue;
+            let at = packet.pts.get();
+            if self.edits.as_ref().is_some_and(|edits| u64::try_from(at).is_ok_and(|at| at >= edits.now().end)) {
+                if !self.next_edit() {
+                    return Ok(None);
                 }
+                continue;
+            }
+            let (mut pts, mut heard) = (packet.pts, None);
+            if let Some(edits) = &self.edits {
+                let edit = edits.now();
                 let from = |moment: u64| u64::try_from(i128::from(moment) - i128::from(at)).unwrap_or(0);
                 heard = Some(from(edit.start)..from(edit.end));
                 let behind = u64::try_from(at).unwrap_or(0).saturating_sub(edit.start);
                 pts = Timestamp::new(edits.begins().saturating_add(behind).try_into().unwrap_or(i64::MAX));
             }
             let seconds = self.time_base.map(|base| base.calc_time_saturating(pts).as_secs_f64());
-            // A checksum, which few have, would be two more.
-            let header_bytes = if self.container == Container::Adts { 7 } else { 0 };
-            return Ok(Some(Packet { packet, header_bytes, heard, seconds }));
+            return Ok(Some(Packet { packet, heard, seconds, skipped }));
         }
+    }
+
+    /// Goes on to the next part of the track that is heard, if there is one.
+    fn next_edit(&mut self) -> bool {
+        let Some(edits) = &mut self.edits else { return false };
+        let end = edits.now().end;
+        if !edits.next() {
+            return false;
+        }
+        let start = edits.now().start;
+        // Ahead, the packets come to it by themselves.
+        if start < end
+            && let (Some(base), Ok(start)) = (self.time_base, i64::try_from(start))
+        {
+            self.seek_in_track(base.calc_time_saturating(Timestamp::new(start)).as_secs_f64());
+        }
+        true
     }
 
     fn ends_with(&self, error: &io::Error) -> bool {
         self.container == Container::Wav && error.kind() == io::ErrorKind::UnexpectedEof
+    }
+
+    /// Bytes that were read and are in no packet yet, as far as that is known.
+    pub(super) fn unread(&self) -> u64 {
+        match &self.packets {
+            Packets::Symphonia(_) => 0,
+            Packets::Frames(frames) => frames.unread(),
+        }
+    }
+
+    /// Whether there are no more packets since another stream begins there.
+    pub(super) fn gives_way(&self) -> bool {
+        match &self.packets {
+            Packets::Symphonia(_) => false,
+            Packets::Frames(frames) => frames.gives_way(),
+        }
+    }
+
+    /// What counts the frames, if anything does.
+    pub(super) fn info(&self) -> Option<Info> {
+        match &self.packets {
+            Packets::Symphonia(_) => None,
+            Packets::Frames(frames) => frames.info(),
+        }
     }
 
     /// The samples of a packet, interleaved.
@@ -276,7 +315,7 @@ impl<'a> Demuxer<'a> {
             Ok(format) => format,
             Err(error) => {
                 // A decoder takes packets only as the first one was, and a station may go over to another rate.
-                let (mut fresh, ..) = decoder_for(&*self.format).map_err(|_| error)?;
+                let (mut fresh, ..) = decoder_for(self.packets.tracks()).map_err(|_| error)?;
                 let format = decode_with(&mut *fresh, packet, &mut self.samples)?;
                 self.decoder = fresh;
                 format
@@ -284,8 +323,8 @@ impl<'a> Demuxer<'a> {
         };
         if let (Some(heard), Some(base)) = (&packet.heard, self.time_base) {
             let frames = (self.samples.len() / format.channels.max(1)) as u64;
-            let frame = |moment| in_frames(moment, base, format.rate_hz).min(frames) as usize * format.channels;
-            let (start, end) = (frame(heard.start), frame(heard.end));
+            let sample = |moment| in_frames(moment, base, format.rate_hz).min(frames) as usize * format.channels;
+            let (start, end) = (sample(heard.start), sample(heard.end));
             self.samples.truncate(end);
             self.samples.drain(..start.min(end));
         }
@@ -297,7 +336,7 @@ impl<'a> Demuxer<'a> {
         if self.duration.is_some() {
             return self.duration;
         }
-        let track = self.format.tracks().iter().find(|track| track.id == self.track_id)?;
+        let track = self.packets.tracks().iter().find(|track| track.id == self.track_id)?;
         let edited = self.edits.as_ref().and_then(Edits::len).map(Duration::new);
         let duration = edited.or(track.duration).or_else(|| track.num_frames.map(Into::into))?;
         Some(track.time_base?.calc_duration_saturating(duration).as_secs_f64()).filter(|&seconds| seconds > 0.0)
@@ -305,7 +344,7 @@ impl<'a> Demuxer<'a> {
 
     /// "Artist - Title", as far as the stream says.
     pub(super) fn title(&mut self) -> Option<String> {
-        let mut metadata = self.format.metadata();
+        let mut metadata = self.packets.metadata();
         let revision = metadata.skip_to_latest()?;
         let of_track = revision.per_track.iter().flat_map(|track| &track.metadata.tags);
         let (mut artist, mut title) = (None, None);
@@ -344,20 +383,30 @@ fn decode_with(
 
 type Opened = (Box<dyn AudioDecoder>, u32, Option<TimeBase>, &'static str);
 
-fn decoder_for(format: &dyn FormatReader) -> Result<Opened, OpenError> {
+fn decoder_for(tracks: &[Track]) -> Result<Opened, OpenError> {
+    let codecs = symphonia::default::get_codecs();
+    let parameters = |track: &Track| track.codec_params.as_ref().and_then(CodecParameters::audio).cloned();
+    let can = |track: &&Track| parameters(track).is_some_and(|audio| codecs.get_audio_decoder(audio.codec).is_some());
     // A codec that is not known is better named than passed over for a picture.
-    let audio = |track: &&Track| matches!(track.codec_params, Some(CodecParameters::Audio(_)));
-    let track = format.default_track(TrackType::Audio).or_else(|| format.tracks().iter().find(audio));
-    let parameters = track.and_then(|track| track.codec_params.as_ref()).and_then(CodecParameters::audio);
+    let is_default = |track: &&Track| track.flags.contains(TrackFlags::DEFAULT);
+    let track = tracks.iter().filter(can).find(is_default).or_else(|| tracks.iter().find(can));
+    let track = track.or_else(|| tracks.iter().find(|track| parameters(track).is_some()));
+    let parameters = track.and_then(parameters);
     let (Some(track), Some(parameters)) = (track, parameters) else {
         return Err(SymphoniaError::Unsupported("there is no audio in it").into());
     };
-    let codecs = symphonia::default::get_codecs();
     let name = codec_name(parameters.codec);
     if codecs.get_audio_decoder(parameters.codec).is_none() {
         return Err(OpenError::Codec(name));
     }
-    let decoder = codecs.make_audio_decoder(parameters, &AudioDecoderOptions::default())?;
+    let decoder = codecs.make_audio_decoder(&parameters, &AudioDecoderOptions::default());
+    let decoder = decoder.map_err(|error| match error {
+        // The codec is known, and this kind of it is not.
+        SymphoniaError::Unsupported(_) if parameters.codec == CODEC_ID_AAC => {
+            OpenError::Codec("AAC other than LC in mono or stereo")
+        }
+        error => error.into(),
+    })?;
     Ok((decoder, track.id, track.time_base, name))
 }
 

@@ -8,20 +8,14 @@ use std::time::Duration;
 use roundelay::{Cursor, DriverIo, Reader, ResourceStatus, StorageError, WaitOutcome};
 use symphonia::core::io::MediaSource;
 
-use super::format::{Container, Packet};
+use super::format::Container;
+use super::links::{Links, Look};
 use super::{Moved, Shared, lock};
 use crate::timeline::Timeline;
 
 /// Symphonia reads ahead, by up to 32 KiB at a time if it gets them: two seconds of a 128 kbit/s stream, in which a
 /// title would be shown too late. In pieces of this size, the offset of a frame is known to a fraction of a second.
 pub(super) const READ_AHEAD_BYTES: u64 = 2 << 10;
-
-/// Of frames that follow one another without anything between, pieces are so small that it is known to a part of a frame
-/// how far the reading went, and so whether something was passed over.
-const FRAMES_READ_AHEAD_BYTES: u64 = 128;
-
-/// Less than this is no frame: a header that is longer than most, or the end of a tag.
-const LEAST_SKIPPED_BYTES: u64 = 64;
 
 /// In so many bytes without a packet there is something else than was there before: blocks of FLAC and pages of Ogg may
 /// be long, and frames of MPEG and AAC are not.
@@ -62,12 +56,6 @@ pub(super) struct Progress {
     /// In so many bytes there has to be a packet.
     most_silent: AtomicU64,
     settled: AtomicBool,
-    /// How much is read at once.
-    piece: AtomicU64,
-    /// Bytes in packets.
-    packets: AtomicU64,
-    /// How many more were read than were in packets, at least; `u64::MAX` before the first.
-    others: AtomicU64,
     stop: Mutex<Option<Stop>>,
 }
 
@@ -81,9 +69,6 @@ impl Progress {
             live,
             most_silent: most_silent(container, live).into(),
             settled: false.into(),
-            piece: READ_AHEAD_BYTES.into(),
-            packets: 0.into(),
-            others: u64::MAX.into(),
             stop: Mutex::default(),
         }
     }
@@ -95,9 +80,6 @@ impl Progress {
 
     /// It is known what is read.
     pub(super) fn opened(&self, container: Container) {
-        if matches!(container, Container::Mpeg | Container::Adts) {
-            self.piece.store(FRAMES_READ_AHEAD_BYTES, Relaxed);
-        }
         self.most_silent.store(most_silent(Some(container), self.live), Relaxed);
         self.packet_at.store(self.read_to(), Relaxed);
     }
@@ -107,26 +89,19 @@ impl Progress {
         self.good_to.load(Relaxed)
     }
 
-    /// A packet was decoded.
-    pub(super) fn good(&self) {
-        self.good_to.store(self.read_to(), Relaxed);
+    /// A packet was decoded that ends there.
+    pub(super) fn good(&self, end: u64) {
+        self.good_to.store(end, Relaxed);
     }
 
-    /// A packet came. Whether something was passed over since the one before that was none, as far as can be told.
-    pub(super) fn packet(&self, packet: &Packet) -> bool {
-        let read_to = self.read_to();
-        self.packet_at.store(read_to, Relaxed);
-        if self.piece.load(Relaxed) != FRAMES_READ_AHEAD_BYTES {
-            return false;
-        }
-        let packets = self.packets.load(Relaxed) + packet.len();
-        self.packets.store(packets, Relaxed);
-        // Not all that was read has become a packet: at most a piece waits. Headers that are not part of a packet add up.
-        let others = read_to.saturating_sub(packets);
-        let before = self.others.load(Relaxed);
-        let least = others.saturating_sub(FRAMES_READ_AHEAD_BYTES);
-        self.others.store(if before == u64::MAX { others } else { before.clamp(least, others) }, Relaxed);
-        before != u64::MAX && others > before + FRAMES_READ_AHEAD_BYTES + LEAST_SKIPPED_BYTES
+    /// No matter what is read, it is not looked for packets.
+    pub(super) fn expect_nothing(&self) {
+        self.most_silent.store(u64::MAX, Relaxed);
+    }
+
+    /// What was read last is something: a packet, or a tag.
+    pub(super) fn is_alive(&self) {
+        self.packet_at.store(self.read_to(), Relaxed);
     }
 
     /// The place is the right one.
@@ -170,6 +145,8 @@ pub(super) struct StreamReader<'a, D: DriverIo> {
     pub(super) moved: Moved,
     /// The length of what may be sought in.
     pub(super) seekable_len: Option<u64>,
+    /// Of Ogg: where another link of the chain begins, the stream is at its end.
+    pub(super) links: Option<Links>,
 }
 
 impl<D: DriverIo> StreamReader<'_, D> {
@@ -186,7 +163,11 @@ impl<D: DriverIo> StreamReader<'_, D> {
         if end <= at {
             return Err(Stop::Boundary(end));
         }
-        let most = (end - at).min(self.progress.piece.load(Relaxed)).min(buf.len() as u64) as usize;
+        let free_to = match &mut self.links {
+            Some(links) => links.free_from(&peek(self.cursor.reader(), &self.shared, &self.timeline, at), at)?,
+            None => u64::MAX,
+        };
+        let most = (end.min(free_to) - at).min(READ_AHEAD_BYTES).min(buf.len() as u64) as usize;
         let length = read(self.cursor, &self.shared, &mut buf[..most])?;
         self.progress.read_to.store(self.cursor.position(), Relaxed);
         Ok(length)
@@ -233,6 +214,48 @@ impl<D: DriverIo> MediaSource for StreamReader<'_, D> {
 
     fn byte_len(&self) -> Option<u64> {
         self.seekable_len
+    }
+}
+
+/// Looks at bytes of one connection, and takes none.
+pub(super) struct Peek<'a, D: DriverIo> {
+    reader: &'a Reader<D>,
+    shared: &'a Shared,
+    timeline: &'a Timeline,
+    connection: u64,
+}
+
+/// Of the connection that the byte at `connection` is of.
+pub(super) fn peek<'a, D: DriverIo>(
+    reader: &'a Reader<D>,
+    shared: &'a Shared,
+    timeline: &'a Timeline,
+    connection: u64,
+) -> Peek<'a, D> {
+    Peek { reader, shared, timeline, connection }
+}
+
+impl<D: DriverIo> Peek<'_, D> {
+    /// Looks at what is there, or waits until there is something; nothing at the end.
+    pub(super) fn some(&self, at: u64, buf: &mut [u8]) -> Result<usize, Stop> {
+        let length = read_at(self.reader, self.shared, at, buf)?;
+        // Known before the first byte behind it is there.
+        let end = self.timeline.next_connection(self.connection).unwrap_or(u64::MAX);
+        Ok(length.min(end.saturating_sub(at).try_into().unwrap_or(usize::MAX)))
+    }
+}
+
+impl<D: DriverIo> Look for Peek<'_, D> {
+    fn look(&self, at: u64, wanted: usize) -> Result<Vec<u8>, Stop> {
+        let (mut bytes, mut there) = (vec![0; wanted], 0);
+        while there < wanted {
+            match self.some(at + there as u64, &mut bytes[there..])? {
+                0 => break,
+                length => there += length,
+            }
+        }
+        bytes.truncate(there);
+        Ok(bytes)
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Instant;
 use roundelay::{Resource, ResourceStatus, RingDriver, RingOptions, Writer};
 
 use super::*;
+use crate::head::HeadScanner;
 use crate::station::flac::{BLOCK_FRAMES, FlacEncoder};
 use crate::station::music::{CHANNELS, Music};
 use crate::timeline::Connection;
@@ -49,6 +50,7 @@ struct Deck {
     timeline: Arc<Timeline>,
     decoding: Decoding,
     opened: Receiver<(PcmReader<f32>, Format)>,
+    left_out: Receiver<LeftOut>,
     ended: Receiver<Result<(), DecodeError>>,
 }
 
@@ -71,18 +73,21 @@ impl Deck {
         let mut writer = ring.writer().unwrap();
         prepare(&mut writer);
         let timeline = Arc::<Timeline>::default();
-        let ((open, opened), (end, ended)) = (mpsc::channel(), mpsc::channel());
+        let ((open, opened), (leave, left_out), (end, ended)) = (mpsc::channel(), mpsc::channel(), mpsc::channel());
         let decoding = Decoding::start(
             ring.cursor(OnLap::Error),
             Arc::new(|_| {}),
             options,
             timeline.clone(),
             cancel.clone(),
-            move |reader, format| open.send((reader, format)).unwrap(),
-            move |result| end.send(result).unwrap(),
+            Reports {
+                opened: Box::new(move |reader, format| open.send((reader, format)).unwrap()),
+                left_out: Box::new(move |what| drop(leave.send(what))),
+                ended: Box::new(move |result| end.send(result).unwrap()),
+            },
         )
         .unwrap();
-        Self { cancel, ring, writer, timeline, decoding, opened, ended }
+        Self { cancel, ring, writer, timeline, decoding, opened, left_out, ended }
     }
 
     /// As a source does.

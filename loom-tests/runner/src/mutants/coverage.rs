@@ -138,61 +138,15 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "coverage/word-not-loaded-again",
         why: "what was joined while the reader took the mutex is neither in its word nor among the strays",
-        edits: &[edit(FILE, &["fn look_closer"], "ask(slow.pieces(block, «word.extent()»))", "extent")],
-        caught_by: &["coverage::a_sleeper_on_a_stray_that_is_joined"],
-        symptom: "deadlock",
-        ..Mutant::NONE
-    },
-    Mutant {
-        name: "coverage/words-before-the-lock",
-        why: "what was claimed, filled and given back meanwhile looks free",
         edits: &[Edit {
             file: FILE,
-            within: &["fn claim("],
-            find: "let gap = self.free_gap(&slow, from, limit, max.saturating_add(1))?;",
-            replace: "let gap = self.free_gap(&slow, from, limit, max.saturating_add(1))?; drop(slow); \
-                slow = self.lock(); if slow.claims.overlaps(&(gap.start..claim_end(&gap, max))) { return None; }",
-            binds: "gap",
+            within: &["fn look_closer"],
+            find: "let slow = self.lock(); let extent = word.extent();",
+            replace: "let extent = word.extent(); let slow = self.lock();",
+            binds: "(slow, extent)",
         }],
-        caught_by: &["coverage::two_fetchers"],
-        symptom: "WRITTEN TWICE",
-        ..Mutant::NONE
-    },
-    Mutant {
-        name: "coverage/strays-ignored-by-claims",
-        why: "a stray is written once more",
-        edits: &[edit(
-            FILE,
-            &["fn look_closer"],
-            "Sight::Locked(slow) => «ask(slow.pieces(block, extent))»",
-            "in_words",
-        )],
-        caught_by: &["coverage::two_fetchers"],
-        symptom: "WRITTEN TWICE",
-        ..Mutant::NONE
-    },
-    Mutant {
-        name: "coverage/claims-not-entered",
-        why: "a gap that somebody fills right now is handed out again",
-        edits: &[edit(FILE, &["fn claim("], "slow.claims.insert(claim.clone());", "")],
-        caught_by: &["coverage::two_fetchers"],
-        symptom: "WRITTEN TWICE",
-        ..Mutant::NONE
-    },
-    Mutant {
-        name: "coverage/sealed-with-claims-out",
-        why: "somebody writes to what is cut short",
-        edits: &[edit(FILE, &["fn seal"], "slow.claims.is_empty()", "true")],
-        caught_by: &["coverage::a_seal_against_a_fetcher"],
-        symptom: "Causality violation",
-        ..Mutant::NONE
-    },
-    Mutant {
-        name: "coverage/claimed-after-the-seal",
-        why: "somebody writes to what is cut short",
-        edits: &[edit(FILE, &["fn claim("], "slow.sealed", "false")],
-        caught_by: &["coverage::a_seal_against_a_fetcher"],
-        symptom: "Causality violation",
+        caught_by: &["coverage::a_sleeper_on_a_stray_that_is_joined"],
+        symptom: "deadlock",
         ..Mutant::NONE
     },
 ];

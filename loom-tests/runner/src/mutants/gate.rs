@@ -1,8 +1,7 @@
 //! `gate.rs`, and what `writer.rs` and `state.rs` do for gates and for jumps.
 //!
-//! Not here: the Release with which a gap is withdrawn. Who sees it withdrawn and an old end waits on, and is woken by the
-//! notification of the jump. And a writer that notifies what it wrote silently before it sleeps for room: opposite a
-//! silent writer sleepers look again at a pace, so that without it they are late, and not asleep for ever.
+//! Not here: a writer that notifies what it wrote silently before it sleeps for room. Opposite a silent writer sleepers
+//! look again at a pace, so that without it they are late, and not asleep for ever.
 
 use super::{Edit, Mutant, edit};
 
@@ -17,7 +16,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "gate/position-store-relaxed",
         why: "the position is seen before the reads below it are over",
-        edits: &[edit(FILE, &["fn publish"], "self.0.position.store(position, «Release»)", "Relaxed")],
+        edits: &[edit(
+            FILE,
+            &["impl GatePosition", "fn publish"],
+            "self.0.position.store(position, «Release»)",
+            "Relaxed",
+        )],
         caught_by: &["gate::lent_bytes_stay", "gate::a_dropped_gate_lets_go"],
         symptom: RACE,
         ..Mutant::NONE
@@ -119,7 +123,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
             FILE,
             &["pub fn try_read"],
             "self.copy_out(buf);",
-            "self.release(self.position + wanted); self.copy_out(buf);",
+            "self.publish(self.position + wanted); self.copy_out(buf);",
         )],
         caught_by: &["gate::copied_bytes_stay"],
         symptom: "TORN",
@@ -139,24 +143,53 @@ pub(super) const MUTANTS: &[Mutant] = &[
         ..Mutant::NONE
     },
     Mutant {
-        name: "gate/retired-comes-back",
-        why: "a gate that has read all of its generation, and consumes nothing once more, holds the next writer for ever",
-        edits: &[edit(FILE, &["fn move_to"], "self.retired", "false")],
-        caught_by: &["gate::a_retired_gate_stays_retired"],
+        name: "gate/retired-holds-on",
+        why: "a gate that has read all of its generation holds the next writer for ever",
+        edits: &[edit(FILE, &["impl Gate", "fn release"], "self.retired()", "false")],
+        caught_by: &["gate::a_retired_gate_stays_retired", "gate::a_gate_retires_with_its_last_byte"],
         symptom: "deadlock",
         ..Mutant::NONE
     },
     Mutant {
         name: "gate/retires-too-early",
         why: "a gate whose generation is over has yet to read what is left of it",
+        edits: &[edit(FILE, &["fn adopt"], "self.final_end = «self.known_end»", "self.position")],
+        caught_by: &["gate::the_next_writer_inherits_the_gates"],
+        symptom: RACE,
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/retires-only-when-it-looks",
+        why: "a gate that was told the verdict, and then reads the last byte, has no reason to look again",
         edits: &[edit(
             FILE,
             &["fn adopt"],
-            "edge.stage != Stage::Active && self.known_end == self.position",
             "edge.stage != Stage::Active",
+            "edge.stage != Stage::Active && self.known_end == self.position",
         )],
-        caught_by: &["gate::the_next_writer_inherits_the_gates"],
-        symptom: RACE,
+        caught_by: &["gate::a_gate_retires_with_its_last_byte"],
+        symptom: "deadlock",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/failure-heard-and-not-adopted",
+        why: "a gate that hears of a failure by waiting holds the next writer for ever",
+        edits: &[edit(
+            FILE,
+            &["fn wait_for"],
+            "self.adopt(&found.edge); found.outcome?;",
+            "found.outcome?; self.adopt(&found.edge);",
+        )],
+        caught_by: &["gate::a_failure_heard_by_waiting_retires"],
+        symptom: "deadlock",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "gate/retired-looks-at-the-edge",
+        why: "what was published after a failure that was told makes a wait end well, with nothing to lend",
+        edits: &[edit(FILE, &["impl Gate", "fn look("], "self.retired()", "false")],
+        caught_by: &["gate::a_failure_is_no_end"],
+        symptom: "ENDED",
         ..Mutant::NONE
     },
     // Jumps.
@@ -220,7 +253,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "gate/advance-does-not-wake",
         why: "the writer sleeps for room that is there",
-        edits: &[edit(FILE, &["fn release"], "self.state.room.notify(0..position);", "")],
+        edits: &[edit(FILE, &["impl Gate", "fn publish"], "self.state.room.notify(0..position);", "")],
         caught_by: &["gate::both_sleep"],
         symptom: "deadlock",
         ..Mutant::NONE
@@ -231,11 +264,11 @@ pub(super) const MUTANTS: &[Mutant] = &[
         edits: &[
             edit(
                 FILE,
-                &["fn release"],
+                &["impl Gate", "fn publish"],
                 "self.published.publish(position);",
                 "self.state.room.notify(0..position); self.published.publish(position);",
             ),
-            edit(FILE, &["fn release"], "self.state.room.notify(0..position);", ""),
+            edit(FILE, &["impl Gate", "fn publish"], "self.state.room.notify(0..position);", ""),
         ],
         caught_by: &["gate::both_sleep"],
         symptom: "deadlock",
@@ -252,7 +285,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "gate/drop-does-not-wake",
         why: "the writer sleeps for room that is there",
-        edits: &[edit(FILE, &["impl Drop for Gate"], "self.release(GONE);", "self.published.publish(GONE);")],
+        edits: &[edit(FILE, &["impl Drop for Gate"], "self.publish(GONE);", "self.published.publish(GONE);")],
         caught_by: &["gate::a_dropped_gate_wakes_the_writer"],
         symptom: "deadlock",
         ..Mutant::NONE
@@ -394,48 +427,22 @@ pub(super) const MUTANTS: &[Mutant] = &[
         edits: &[edit(
             STATE,
             &["fn announce_gap"],
-            "self.gap.store(at, Release); self.waits.notify_all();",
-            "self.waits.notify_all(); self.gap.store(at, Release);",
+            "self.announce_gap_silently(at); self.waits.notify_all();",
+            "self.waits.notify_all(); self.announce_gap_silently(at);",
         )],
         caught_by: &["gate::a_gate_that_waits_across_a_gap"],
         symptom: "deadlock",
         ..Mutant::NONE
     },
     Mutant {
-        name: "gate/gap-store-relaxed",
-        why: "the gap is seen before the bytes that lie before it",
-        edits: &[edit(STATE, &["fn announce_gap"], "self.gap.store(at, «Release»)", "Relaxed")],
-        caught_by: &["gate::a_gate_gets_all_there_is_before_a_gap_of_a_silent_writer"],
-        symptom: "SHORT",
-        ..Mutant::NONE
-    },
-    Mutant {
-        name: "gate/silent-gap-store-relaxed",
-        why: "the gap is seen before the bytes that lie before it",
-        edits: &[edit(STATE, &["fn announce_gap_silently"], "self.gap.store(at, «Release»)", "Relaxed")],
-        caught_by: &["gate::a_gate_gets_all_there_is_before_a_gap_that_is_tried_silently"],
-        symptom: "SHORT",
-        ..Mutant::NONE
-    },
-    Mutant {
-        name: "gate/gap-load-relaxed",
-        why: "the gap is seen before the bytes that lie before it",
-        edits: &[edit(STATE, &["fn gap"], "self.gap.load(«Acquire»)", "Relaxed")],
-        caught_by: &["gate::a_gate_gets_all_there_is_before_a_gap_of_a_silent_writer"],
-        symptom: "SHORT",
-        ..Mutant::NONE
-    },
-    Mutant {
-        name: "gate/gap-looked-at-last",
-        why: "the end was loaded before the last bytes before the gap were there",
-        edits: &[Edit {
-            file: FILE,
-            within: &["fn look"],
-            find: "let gap = self.state.gap(); let edge = self.edge();",
-            replace: "let edge = self.edge(); let gap = self.state.gap();",
-            binds: "(gap, edge)",
-        }],
-        caught_by: &["gate::a_gate_gets_all_there_is_before_a_gap"],
+        name: "gate/gap-where-the-stream-went-on",
+        why: "a gap that was withdrawn is held against an end behind it, or one that is announced against an end before it",
+        edits: &[edit(FILE, &["impl Gate", "fn look("], "gap == edge.end", "gap < position + at_least")],
+        caught_by: &[
+            "gate::a_gap_that_is_thought_better_of_meanwhile",
+            "gate::a_gate_gets_all_there_is_before_a_gap_of_a_silent_writer",
+            "gate::a_gate_gets_all_there_is_before_a_gap_that_is_tried_silently",
+        ],
         symptom: "SHORT",
         ..Mutant::NONE
     },

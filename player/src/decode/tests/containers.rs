@@ -1,6 +1,7 @@
 //! Containers as other programs write them.
 
 use super::*;
+use crate::head::HeadKind;
 
 /// What a file or a stream comes to: its samples, and how it ended.
 pub(super) fn heard(bytes: &[u8], options: DecodeOptions) -> (Vec<f32>, Result<(), DecodeError>) {
