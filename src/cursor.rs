@@ -1,7 +1,7 @@
 //! Reading on from a position.
 
 use crate::{
-    DriverIo, Interrupter, ReadError, Reader, StorageError, StorageResult, store::Strays, sync::Deadline,
+    DriverIo, Interrupter, ReadError, Reader, Span, StorageError, StorageResult, store::Strays, sync::Deadline,
     wait::Patience,
 };
 use std::{
@@ -26,7 +26,7 @@ pub enum OnLap {
 /// `Read` blocks for at least a byte and returns 0 only at the end, never because a live stream has nothing yet. A resource
 /// ends where it was committed or, if its length was given, there: before the commit, too ([`Reader::wait_end`] waits for
 /// that). `Seek` goes anywhere: ahead of the live edge reads wait; to bytes that were evicted is an error at
-/// once with [`OnLap::Error`], and otherwise a skip, as its result says.
+/// once with [`OnLap::Error`], and otherwise a skip, as its result says. [`seekable`](Self::seekable) says where to.
 ///
 /// # Real-time
 /// Over a ring, [`try_read`](Self::try_read), the seeks and the counts are wait-free; they never allocate, free, lock
@@ -211,7 +211,7 @@ impl<D: DriverIo> Cursor<D> {
             match self.look(buf, Strays::Lock) {
                 Ok(n) => return Ok(n),
                 Err(ReadError::NotYet) => {
-                    let patience = Patience { deadline, interrupts: Some(&self.reader.interrupts), from: None };
+                    let patience = Patience { deadline, interrupts: Some(self.reader.interrupts.watch()), from: None };
                     match self.reader.state.wait_byte(self.position, &patience) {
                         // Lapped while it waited: the next read says so, by the policy.
                         Ok(()) | Err(StorageError::Evicted { .. }) => {}
@@ -221,6 +221,22 @@ impl<D: DriverIo> Cursor<D> {
                 Err(error) => return Err(self.reader.state.read_error(error, self.position)),
             }
         }
+    }
+
+    /// Where this cursor can seek to now: from the oldest byte that is there or can still come, to the end, where that is
+    /// known (of a committed resource, or one whose length was given), or else to the live edge. A seek ahead of the live
+    /// edge succeeds too, and reads there wait.
+    ///
+    /// # Real-time
+    /// Wait-free over a ring. Over the stores that keep everything it may take a short lock.
+    #[must_use]
+    pub fn seekable(&self) -> Span {
+        let (start, live) = match self.reader.valid_window() {
+            Some(window) => (window.start, window.end),
+            None => (0, self.reader.live_edge()),
+        };
+        let end = self.reader.final_len().or_else(|| self.reader.expected_len());
+        Span { start, end: end.unwrap_or(live).max(start) }
     }
 
     /// Goes to `offset`.

@@ -13,11 +13,11 @@ mod ring;
 pub(crate) use linear::{Linear, write_missing};
 pub use mem::{MemDriver, MemOptions};
 pub use mmap::{MmapDriver, MmapOptions, OpenMode};
-pub use part::Leftover;
+pub use part::{Leftover, Resume};
 pub(crate) use ring::Placed;
 pub use ring::{PREAMBLE_MAX, RingDriver, RingOptions};
 
-use crate::StorageResult;
+use crate::{CancelToken, StorageResult};
 use rangemap::RangeSet;
 use std::{any::Any, ops::Range, path::Path};
 
@@ -27,8 +27,9 @@ use std::{any::Any, ops::Range, path::Path};
 /// one thread at a time, the others from any number.
 #[cfg_attr(feature = "mock", unimock::unimock(api = DriverIoMock))]
 pub trait DriverIo: Any + Send + Sync {
-    /// Makes the store final. `final_len` is its length, `None` if that is where the last byte written ends; the bytes
-    /// beyond are dropped.
+    /// Makes the store final. `Some(final_len)` is its length, and the bytes beyond are dropped. `None` drops nothing: the
+    /// store ends at the length with which it was opened or, without one, where the furthest byte ends, be it of this
+    /// generation or inherited from those before.
     ///
     /// # Errors
     /// If the store cannot be made final. The resource then fails with that reason.
@@ -189,6 +190,15 @@ pub trait Driver: DriverIo + Sized {
     /// # Errors
     /// If it can be neither opened nor created; nothing is left behind then.
     fn open(options: Self::Options) -> StorageResult<(Self, DriverState)>;
+
+    /// As [`open`](Self::open), which it calls unless it is written anew: for a driver whose open takes a while, and asks
+    /// `cancel` meanwhile.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and [`StorageError::Cancelled`](crate::StorageError::Cancelled).
+    fn open_cancellable(options: Self::Options, _cancel: &CancelToken) -> StorageResult<(Self, DriverState)> {
+        Self::open(options)
+    }
 }
 
 /// Options that name their driver, so that `Resource::open(cancel, MyOptions { .. })` needs no annotation.

@@ -1,6 +1,11 @@
 //! Errors: rich ones for those who can wait, `Copy` ones for a callback.
 
-use std::{fmt, io, ops::Range, path::PathBuf, sync::Arc};
+use std::{
+    fmt, io,
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// A stretch of stream offsets, `start..end` in bytes. `Range<u64>`, but `Copy`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -109,10 +114,11 @@ pub enum StorageError {
     #[error(transparent)]
     InvalidOptions(#[from] InvalidOptions),
 
-    /// The memory could not be had. Nothing was changed.
+    /// Memory could not be allocated. Nothing was changed.
     #[error("out of memory: {bytes} bytes could not be allocated")]
     OutOfMemory {
-        /// How much was asked for.
+        /// How much was asked of the system. A store that keeps everything grows by segments, each as long as all before it:
+        /// that may be far more than was to be written.
         bytes: usize,
     },
 
@@ -125,15 +131,59 @@ pub enum StorageError {
         bytes: u64,
     },
 
-    /// Somebody else writes this file, in this process or another. It is unharmed.
-    #[error("{} is being written by somebody else", .path.display())]
+    /// This file is being written, in this process or another. It is unharmed.
+    #[error("{} is being written by {}; try again when that has finished", .path.display(), Holder(*.pid))]
     Locked {
         /// The unfinished file that is locked.
         path: PathBuf,
+        /// The process that has the lock, where the system tells (Linux): this one's number, if it is this one.
+        pid: Option<u32>,
+    },
+
+    /// The file was to be read only, and is not complete: only an unfinished file is there.
+    #[error("{} is not complete: {}", .path.display(), Unfinished(.part, *.pid))]
+    Unfinished {
+        /// The file.
+        path: PathBuf,
+        /// Its unfinished file.
+        part: PathBuf,
+        /// The process that writes it, where the system tells (Linux). `None`: nobody does, or it is not known.
+        pid: Option<u32>,
+    },
+
+    /// The folder that the file was to lie in does not exist. Nothing was changed.
+    #[error("{} cannot be opened: the folder {} does not exist; create it first", .path.display(), .folder.display())]
+    FolderMissing {
+        /// The file.
+        path: PathBuf,
+        /// The folder.
+        folder: PathBuf,
+    },
+
+    /// An unfinished file, or its index, lost its name while it was written. What was written can be read until the
+    /// resource is dropped; nothing of it can be resumed. Without its unfinished file it cannot be committed either.
+    #[error("{} was removed or renamed while it was written; what was written cannot be resumed", .path.display())]
+    Removed {
+        /// The name that is gone.
+        path: PathBuf,
+    },
+
+    /// The file would be longer than this process may make one. Nothing was changed: raise the limit, and try again.
+    #[error(
+        "{} cannot grow to {end} bytes: this process may write {limit} bytes (ulimit -f); raise the limit",
+        .path.display()
+    )]
+    FileSizeLimit {
+        /// The file that was to grow.
+        path: PathBuf,
+        /// How long it was to be.
+        end: u64,
+        /// How long it may be.
+        limit: u64,
     },
 
     /// The path names something that cannot hold a stream. Nothing was changed.
-    #[error("{} is {what}", .path.display())]
+    #[error("{} is {what}", Name(.path))]
     NotAFile {
         /// The path.
         path: PathBuf,
@@ -142,7 +192,7 @@ pub enum StorageError {
     },
 
     /// Something could not be done with a file.
-    #[error("cannot {doing} {}: {source}", .path.display())]
+    #[error("cannot {doing} {}: {source}", Name(.path))]
     File {
         /// The file or folder.
         path: PathBuf,
@@ -289,6 +339,18 @@ pub enum StorageError {
     Other(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// A path that may be empty, in words.
+struct Name<'a>(&'a Path);
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_os_str().is_empty() {
+            true => f.write_str("an empty path"),
+            false => self.0.display().fmt(f),
+        }
+    }
+}
+
 /// An amount that may be unknown (0), in words.
 struct Bytes(u64);
 
@@ -297,6 +359,32 @@ impl fmt::Display for Bytes {
         match self.0 {
             0 => f.write_str("more"),
             bytes => write!(f, "{bytes} bytes"),
+        }
+    }
+}
+
+/// A process that writes, in words.
+struct Holder(Option<u32>);
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(pid) if pid == std::process::id() => f.write_str("this process"),
+            Some(pid) => write!(f, "process {pid}"),
+            None => f.write_str("another writer"),
+        }
+    }
+}
+
+/// What becomes of an unfinished file, in words.
+struct Unfinished<'a>(&'a Path, Option<u32>);
+
+impl fmt::Display for Unfinished<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(part, pid) = self;
+        match pid {
+            Some(_) => write!(f, "{} writes it, to {}; try again when that has finished", Holder(*pid), part.display()),
+            None => write!(f, "{} holds what has been written of it; finish it first", part.display()),
         }
     }
 }
@@ -378,9 +466,12 @@ impl StorageError {
             Self::Io(error) => error.kind(),
             Self::File { source, .. } => source.kind(),
             Self::DiskFull { .. } => io::ErrorKind::StorageFull,
-            Self::Locked { .. } => io::ErrorKind::ResourceBusy,
+            Self::Locked { .. } | Self::Unfinished { .. } => io::ErrorKind::ResourceBusy,
+            Self::FolderMissing { .. } | Self::Removed { .. } => io::ErrorKind::NotFound,
             Self::ReadOnly => io::ErrorKind::PermissionDenied,
-            Self::CapacityExceeded { .. } | Self::BeyondLength { .. } => io::ErrorKind::FileTooLarge,
+            Self::CapacityExceeded { .. } | Self::BeyondLength { .. } | Self::FileSizeLimit { .. } => {
+                io::ErrorKind::FileTooLarge
+            }
             Self::Failed(reason) => reason.kind_of_cause(),
             Self::TimedOut => io::ErrorKind::TimedOut,
             Self::Cancelled => io::ErrorKind::ConnectionAborted,

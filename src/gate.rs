@@ -459,7 +459,7 @@ impl Gate {
         if at_least as u64 > capacity {
             return Err(StorageError::RangeTooLarge { requested: at_least as u64, capacity });
         }
-        let patience = Patience { deadline, interrupts: Some(&self.interrupts), from: None };
+        let patience = Patience { deadline, interrupts: Some(self.interrupts.watch()), from: None };
         let found = match self.state.waits.wait(&patience, || self.look(at_least as u64)) {
             Waited::Done(found) => found,
             Waited::Interrupted => return Err(StorageError::Interrupted),
@@ -476,7 +476,7 @@ impl Gate {
         let edge = self.edge();
         let position = self.position.max(edge.start);
         let there = if self.retired() { 0 } else { edge.end.saturating_sub(position) };
-        // A gap is where the stream ends now, or it is over: a writer that went on below or behind it has withdrawn it.
+        // A gap is where the stream ends now, or it is none any more: the stream went on there, or behind the jump.
         // At the gap itself there is nothing left to return: what follows it is waited for.
         let before_a_gap = gap == edge.end && there > 0;
         let outcome = match edge.stage {

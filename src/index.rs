@@ -36,8 +36,8 @@
 //!   change that lies within 32 bits, so a record copied from another place, or one that was left by an index with
 //!   another header, is found out for certain. So are a flipped bit, and a tail of zeros (0..0 is empty).
 //! - **A half-written record never precedes a whole one**: a torn tail is cut off before anything is appended.
-//! - **Order and overlaps mean nothing.** The same stretch twice, or two that overlap, say the same thing twice; whoever
-//!   resumes joins them in a set.
+//! - **Order means nothing, and stretches do not overlap.** Whoever resumes joins them in a set. Of an index that lists
+//!   more bytes than its file has, which is none of ours, some records are not believed.
 //!
 //! # What it assumes of the medium
 //!
@@ -49,11 +49,14 @@
 //!
 //! One process at a time writes an index: the one that holds the lock on `NAME.part`.
 
-use crate::MAX_OFFSET;
+use crate::{
+    MAX_OFFSET,
+    disk::{self, Access, same_file},
+};
 use std::{
     fmt,
-    fs::{self, File, OpenOptions, TryLockError},
-    io::{self, Read, Seek, SeekFrom, Write},
+    fs::{self, File},
+    io,
     ops::Range,
     path::Path,
 };
@@ -111,7 +114,8 @@ pub enum IndexProblem {
     /// There are data, and no index that says which of them were written.
     #[error("the unfinished file has no index that says which of its bytes were written; they are fetched again")]
     Missing,
-    /// What lies in the place of the index is something else: another kind of file, a folder, a link.
+    /// What lies in the place of the index is something else: another kind of file, a folder, a link, or a file that has
+    /// another name as well.
     #[error("what lies in the place of the unfinished file's index is no index; the data are fetched again")]
     NotAnIndex,
     /// The index was written by a version of this crate with another format.
@@ -141,6 +145,12 @@ pub enum IndexProblem {
     /// The unfinished file came from a source with another tag: it has changed since, or is another one.
     #[error("the source has changed since the unfinished file was begun (its tag differs); the data are fetched again")]
     TagDiffers,
+    /// No tag was given, so that nothing tells whether the unfinished file came from the same source; see
+    /// [`Resume`](crate::Resume).
+    #[error(
+        "nothing tells whether the unfinished file is of the same source (no tag was given); the data are fetched again"
+    )]
+    NoTag,
     /// An unfinished file of another kind lay where the changes to a file are collected.
     #[error("an unfinished file lay in the place of the changes to this one")]
     InTheWay,
@@ -302,25 +312,40 @@ pub struct Index {
 }
 
 impl Index {
-    /// Makes a new index, in place of whatever index lies there, and syncs it. Whether its name is there after a crash
+    /// Makes a new index, in place of whatever index lies there, and syncs it. Nobody but the owner may read it: a tag may
+    /// hold what the source is called by, an address with a password for example. Whether its name is there after a crash
     /// is decided by a sync of the folder, which is the caller's.
     ///
     /// # Errors
     /// `InvalidInput` if the header cannot be written (its tag or its length is too large), or if something else than
-    /// a plain file has that name; a symbolic link is not followed. `WouldBlock` if somebody else has it open. Nothing was
-    /// changed then. After any other error what lies there is an empty index or a damaged one.
+    /// a plain file has that name; a symbolic link is not followed, and a file with a second name loses this one and is
+    /// not written. `WouldBlock` if somebody else has it open. Nothing was changed then. After any other error what lies
+    /// there is an empty index or a damaged one.
     pub fn create(path: &Path, header: &Header) -> io::Result<Self> {
         if !header.is_valid() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the tag or the length is too large for an index"));
         }
-        let Some(mut file) = open_plain(path, true)? else {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "what lies in the place of the index is no file"));
-        };
-        lock(&file)?;
+        match open_plain(path) {
+            Ok(Some(file)) => lock(&file)?,
+            Ok(None) if fs::symlink_metadata(path).is_ok_and(|it| it.is_file()) => {}
+            Ok(None) => {
+                let why = "what lies in the place of the index is no file";
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
         let (head, header_crc) = header.encode();
-        file.set_len(0)?;
-        file.write_all(&head)?;
-        file.sync_all()?;
+        check_size(head.len() as u64)?;
+        // A file of its own, whatever other names the one before has.
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = disk::open(path, Access::CreateNew { private: true })?;
+        lock(&file)?;
+        disk::write_all(&file, &head)?;
+        disk::sync_all(&file)?;
         Ok(Self { file, header_bytes: head.len() as u64, header_crc, limit: header.limit(), records: 0, torn: false })
     }
 
@@ -331,7 +356,7 @@ impl Index {
     /// The outer error is the medium's: whether there is a good index is not known; `WouldBlock` if somebody else has it
     /// open. The inner one is the index's, which is left as it is.
     pub fn open(path: &Path) -> io::Result<Result<(Self, Parsed), IndexProblem>> {
-        let file = match open_plain(path, false) {
+        let file = match open_plain(path) {
             Ok(Some(file)) => file,
             Ok(None) => return Ok(Err(IndexProblem::NotAnIndex)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Err(IndexProblem::Missing)),
@@ -342,11 +367,12 @@ impl Index {
             return Ok(Err(IndexProblem::NotAnIndex));
         }
         let mut bytes = Vec::new();
-        (&file).take(INDEX_MAX_BYTES).read_to_end(&mut bytes)?;
+        disk::read_up_to(&file, &mut bytes, INDEX_MAX_BYTES)?;
         let parsed = match parse(&bytes) {
             Ok(parsed) => parsed,
             Err(problem) => return Ok(Err(problem)),
         };
+        disk::make_private(&file);
         let (head, header_crc) = parsed.header.encode();
         let index = Self {
             file,
@@ -368,6 +394,8 @@ impl Index {
     /// # Errors
     /// As [`create`](Self::create) and [`append`](Self::append); the old index is there then.
     pub fn replace(self, path: &Path, scratch: &Path, header: &Header, records: &[Record]) -> io::Result<Self> {
+        // A link, a pipe or a second name of somebody's file: the name is ours, and what it led to is unharmed.
+        let _ = fs::remove_file(scratch);
         let mut new = Self::create(scratch, header)?;
         new.append(records)?;
         fs::rename(scratch, path)?;
@@ -396,6 +424,7 @@ impl Index {
         if bytes.len() as u64 > INDEX_MAX_BYTES.saturating_sub(self.end()) {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the index is as large as it may be"));
         }
+        check_size(self.end() + bytes.len() as u64)?;
         if self.torn {
             self.cut()?;
             self.torn = false;
@@ -419,11 +448,10 @@ impl Index {
         let _ = self.file.unlock();
     }
 
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.seek(SeekFrom::Start(self.end()))?;
-        self.file.write_all(bytes)?;
+    fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        disk::write_at(&self.file, bytes, self.end())?;
         // The length of the file is among what this syncs.
-        self.file.sync_data()
+        disk::sync_data(&self.file)
     }
 
     /// Where the last valid record ends.
@@ -433,55 +461,46 @@ impl Index {
 
     /// Drops all behind the last valid record.
     fn cut(&self) -> io::Result<()> {
-        self.file.set_len(self.end())
+        disk::set_len(&self.file, self.end())
     }
 }
 
 /// An index has one writer, and is read by it alone.
 fn lock(file: &File) -> io::Result<()> {
-    match file.try_lock() {
-        Ok(()) => Ok(()),
-        Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
-        Err(TryLockError::Error(error)) => Err(error),
+    if disk::try_lock(file)? { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+}
+
+/// An index must not become longer than this process may make a file.
+fn check_size(end: u64) -> io::Result<()> {
+    let limit = disk::size_limit();
+    if end > limit {
+        let why = format!("it would have {end} bytes, and this process may write {limit} (ulimit -f); raise the limit");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
     }
+    Ok(())
 }
 
-/// Whether an open file is the one that has this name.
-#[cfg(unix)]
-pub fn same_file(file: &File, path: &Path) -> io::Result<bool> {
-    use std::os::unix::fs::MetadataExt;
-    let (ours, named) = (file.metadata()?, fs::symlink_metadata(path)?);
-    Ok((ours.dev(), ours.ino()) == (named.dev(), named.ino()))
-}
-
-/// Whether an open file is the one that has this name.
-#[cfg(windows)]
-pub fn same_file(file: &File, path: &Path) -> io::Result<bool> {
-    let ours = same_file::Handle::from_file(file.try_clone()?)?;
-    Ok(ours == same_file::Handle::from_path(path)?)
-}
-
-/// Opens what lies at `path` itself for reading and writing: not what a symbolic link there leads to. `None`: it is not
-/// a plain file.
-fn open_plain(path: &Path, create: bool) -> io::Result<Option<File>> {
-    let mut options = OpenOptions::new();
-    // Not truncated yet: first it is known what it is.
-    options.read(true).write(true).create(create).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, rustix::fs::OFlags::NOFOLLOW.bits() as i32);
-    #[cfg(windows)]
-    std::os::windows::fs::OpenOptionsExt::custom_flags(&mut options, FILE_FLAG_OPEN_REPARSE_POINT);
-    match options.open(path) {
-        Ok(file) => Ok(file.metadata()?.is_file().then_some(file)),
+/// Opens what lies at `path` itself, to be read and written. `None`: it is no plain file, or has another name as well.
+fn open_plain(path: &Path) -> io::Result<Option<File>> {
+    match disk::open(path, Access::ReadWrite) {
+        Ok(file) => {
+            let found = file.metadata()?;
+            Ok((found.is_file() && !disk::has_another_name(&found)).then_some(file))
+        }
         // A folder, or a symbolic link: each system refuses those with an error of its own.
         Err(_) if fs::symlink_metadata(path).is_ok_and(|it| !it.is_file()) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// Opens a symbolic link and not its target; the system's constant of that name.
-#[cfg(windows)]
-const FILE_FLAG_OPEN_REPARSE_POINT: u32 = 0x0020_0000;
+/// Whether what lies at `path` was an index, whole or damaged: a plain file that begins as one does.
+pub fn looks_like_one(path: &Path) -> bool {
+    let Ok(file) = disk::open(path, Access::Read) else { return false };
+    let mut magic = [0; MAGIC.len()];
+    file.metadata().is_ok_and(|found| found.is_file())
+        && disk::read_at(&file, &mut magic, 0).is_ok_and(|read| read == magic.len())
+        && magic == MAGIC
+}
 
 #[cfg(test)]
 mod tests;

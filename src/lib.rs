@@ -48,6 +48,7 @@ mod cancel;
 mod cells;
 mod coverage;
 mod cursor;
+mod disk;
 mod driver;
 mod error;
 mod fetcher;
@@ -92,7 +93,7 @@ pub use cursor::{Cursor, OnLap};
 pub use driver::DriverIoMock;
 pub use driver::{
     AnyDriver, Driver, DriverIo, DriverState, Leftover, MemDriver, MemOptions, MmapDriver, MmapOptions, OpenMode,
-    OpenOptions, PREAMBLE_MAX, RingDriver, RingOptions,
+    OpenOptions, PREAMBLE_MAX, Resume, RingDriver, RingOptions,
 };
 pub use error::{InvalidOptions, ReadError, ResourceStatus, Span, StorageError, StorageResult, WaitOutcome};
 pub use fetcher::{Claim, Fetcher};

@@ -32,9 +32,15 @@
 //!             room: end + n ≤ max(position.load(Acquire), base) + capacity                       [playhead]
 //!   fill      r = requested.load(Acquire); answered.load(Acquire) ≠ r → silence           [seek] [epoch]
 //!             base, media_ahead; fence(Acquire); answered changed → silence                            [epoch]
+//!             ended.load(Acquire), before the window's end: of this epoch there are no more         [ended]
 //!             p = max(position, base); copy from the window, validated, else silence
 //!             position.store(p + n, Release)                                                     [playhead]
+//!   end       after the epoch's last frame: ended.store(epoch, Release)                             [ended]
 //! ```
+//!
+//! A writer ends an epoch ([`PcmWriter::end_epoch`]) long before its last frame is heard. A seek takes that back: `ended`
+//! names an older epoch from then on, and the writer, which is still there, answers. Only [`PcmWriter::finish`] ends the
+//! stream itself.
 //!
 //! A `fill` that had begun when the seek was called may finish. Checked by `loom-tests/models/src/pcm.rs`.
 
@@ -50,8 +56,8 @@ use crate::{
     CancelToken, InvalidOptions, ReadError, StorageError, StorageResult,
     cancel::OnCancel,
     lifecycle::{Life, Stage},
-    sync::{AtomicU64, CachePadded, Ordering::*, Tally, fence},
-    wait::{WaitTable, WakeAll},
+    sync::{AtomicU64, CachePadded, Deadline, Ordering::*, Tally, fence},
+    wait::{DEFAULT_PACE, Look, Patience, WaitTable, Waited, WakeAll, Watch},
     window::Window,
 };
 use std::{
@@ -121,6 +127,9 @@ pub struct Epoch(u64);
 /// In `answered` while the writer is changing over.
 const BUSY: u64 = u64::MAX;
 
+/// In `ended` before any epoch has.
+const NO_EPOCH: u64 = u64::MAX;
+
 /// Why frames were not written. `Copy`, for writers in a capture callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -134,7 +143,8 @@ pub enum PcmError {
         /// Samples a frame.
         channels: usize,
     },
-    /// The writer has finished.
+    /// The writer has finished the stream, or ended this epoch: only a seek brings more frames, if the writer is still
+    /// there to answer it.
     #[error("the stream was finished")]
     Finished,
     /// It has failed; `status()` has the reason.
@@ -194,14 +204,18 @@ struct Shared {
     base: AtomicU64,
     /// What to add to a place in the ring, in frames, to get the place in the medium; wraps around.
     media_ahead: AtomicU64,
+    /// The last epoch of which all frames are written, or [`NO_EPOCH`]. Written by the writer.
+    ended: AtomicU64,
     /// The playhead, in bytes of the ring. Written by `fill`.
     position: CachePadded<AtomicU64>,
-    /// The writer, waiting for room.
+    /// The writer, waiting for room; and all that wait for the playhead.
     room: WaitTable<1>,
     /// A reader that is no callback, waiting for frames.
     frames: WaitTable<1>,
     underruns: Tally,
     missing_frames: Tally,
+    overruns: Tally,
+    refused_frames: Tally,
     /// Held, since a child token is forgotten by its parent when the last clone is gone.
     _cancel: CancelToken,
 }
@@ -240,11 +254,14 @@ impl Shared {
             answered: CachePadded::new(AtomicU64::new(0)),
             base: AtomicU64::new(0),
             media_ahead: AtomicU64::new(0),
+            ended: AtomicU64::new(NO_EPOCH),
             position: CachePadded::new(AtomicU64::new(0)),
             room: WaitTable::new(),
             frames: WaitTable::new(),
             underruns: Tally::default(),
             missing_frames: Tally::default(),
+            overruns: Tally::default(),
+            refused_frames: Tally::default(),
             _cancel: options.cancel.clone(),
         })
     }
@@ -288,6 +305,62 @@ impl Shared {
         (unchanged && answered != BUSY).then_some((Epoch(answered), base, media_ahead))
     }
 
+    /// The stage of the frames of `epoch`: they are over with the stream, or before it once the writer has ended them.
+    /// Asked before the window's end: whoever sees that they are over sees the last of them.
+    #[inline]
+    fn stage_of(&self, epoch: Epoch) -> Stage {
+        match self.life.stage() {
+            // [ended] Acquire: the end of the last frame is seen after it. Pairs with the Release in `end_epoch`.
+            // How long the stream is nobody asks here.
+            Stage::Active if self.ended.load(Acquire) == epoch.0 => Stage::Committed(0),
+            stage => stage,
+        }
+    }
+
+    /// How far the newest epoch has come to be heard.
+    fn progress(&self) -> Progress {
+        let epoch = self.requested();
+        let stage = self.stage_of(epoch);
+        // After the stage: a writer that answered and then went did answer.
+        let answer = self.epoch_base().filter(|&(answered, ..)| answered == epoch);
+        let Some((_, base, _)) = answer else { return Progress { epoch, stage, frames: None } };
+        let end = self.window.end().max(base);
+        let playhead = self.playhead().max(base);
+        Progress {
+            epoch,
+            stage,
+            frames: Some(Frames { heard: playhead - base, queued: end.saturating_sub(playhead), end }),
+        }
+    }
+
+    /// Sleeps until `look` has an answer. A callback wakes nobody: naps are as long as the frames that have to be played
+    /// first, and short where that is not known.
+    fn wait_for_playhead<T>(
+        &self,
+        deadline: Option<&Deadline>,
+        interrupts: Option<Watch<'_>>,
+        look: impl Fn(Progress) -> Option<Result<T, PcmError>>,
+    ) -> Result<T, PcmError> {
+        loop {
+            let playing = self.progress().frames.filter(|frames| frames.heard > 0);
+            let nap = playing.map_or(DEFAULT_PACE, |frames| self.duration(frames.queued).max(DEFAULT_PACE));
+            let nap = Deadline::after(deadline.and_then(Deadline::left).map_or(nap, |left| left.min(nap)));
+            let patience = Patience { deadline: Some(&nap), interrupts, from: None };
+            let waited = self.room.wait(&patience, || {
+                let progress = self.progress();
+                // The byte that the playhead has to pass.
+                let byte = progress.frames.map_or(0, |frames| frames.end.saturating_sub(1));
+                look(progress).map_or(Look::Missing(byte), Look::Done)
+            });
+            match waited {
+                Waited::Done(done) => return done,
+                Waited::Interrupted => return Err(PcmError::Interrupted),
+                Waited::TimedOut if deadline.is_some_and(Deadline::passed) => return Err(PcmError::TimedOut),
+                Waited::TimedOut => {}
+            }
+        }
+    }
+
     /// How long `bytes` of frames last.
     fn duration(&self, bytes: u64) -> Duration {
         let frames = bytes / self.frame_bytes;
@@ -308,6 +381,55 @@ impl Shared {
     fn cancel(&self) {
         if self.life.cancel() {
             self.wake_all();
+        }
+    }
+}
+
+/// How far the newest epoch has come to be heard, at one moment.
+#[derive(Clone, Copy)]
+struct Progress {
+    epoch: Epoch,
+    /// Of its frames; see [`Shared::stage_of`].
+    stage: Stage,
+    /// `None` while the writer has yet to answer.
+    frames: Option<Frames>,
+}
+
+/// Frames of an epoch, in bytes.
+#[derive(Clone, Copy)]
+struct Frames {
+    heard: u64,
+    queued: u64,
+    /// Where they end by now.
+    end: u64,
+}
+
+impl Progress {
+    /// Whether a frame of `epoch` was heard, or why none will be.
+    fn heard(&self, epoch: Epoch) -> Option<Result<(), PcmError>> {
+        match (&self.frames, self.stage) {
+            _ if self.epoch != epoch => Some(Err(PcmError::Stale)),
+            (Some(frames), _) if frames.heard > 0 => Some(Ok(())),
+            (_, Stage::Cancelled) => Some(Err(PcmError::Cancelled)),
+            (_, Stage::Active) => None,
+            // They are still to be heard.
+            (Some(frames), _) if frames.queued > 0 => None,
+            (_, Stage::Failed) => Some(Err(PcmError::Failed)),
+            // An epoch without frames.
+            (Some(_), Stage::Committed(_)) => Some(Ok(())),
+            (None, Stage::Committed(_)) => Some(Err(PcmError::Finished)),
+        }
+    }
+
+    /// Whether all was heard that the writer has to say.
+    fn drained(&self) -> Option<Result<(), PcmError>> {
+        match (&self.frames, self.stage) {
+            (_, Stage::Cancelled) => Some(Err(PcmError::Cancelled)),
+            (_, Stage::Active) => None,
+            (Some(frames), _) if frames.queued > 0 => None,
+            (_, Stage::Failed) => Some(Err(PcmError::Failed)),
+            // Or a seek that nobody answers: nothing comes any more.
+            (_, Stage::Committed(_)) => Some(Ok(())),
         }
     }
 }

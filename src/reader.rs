@@ -16,8 +16,8 @@ use std::{ops::Range, path::Path, sync::Arc, time::Duration};
 ///
 /// The last handle of a resource frees its memory: do not let that be the callback's.
 ///
-/// Clone it freely; give each thread that waits a clone of its own, since an [`Interrupter`] ends the waits of one
-/// handle.
+/// Clone it freely. An [`Interrupter`] ends the waits of one handle, in all threads that share it: a thread that is to
+/// be interrupted alone needs a clone of its own.
 ///
 /// # Real-time
 /// Over a ring, every method that does not say otherwise is wait-free; none of those allocates, frees, locks or enters
@@ -101,17 +101,21 @@ impl<D: DriverIo> Reader<D> {
     }
 
     fn read_before(&self, offset: u64, buf: &mut [u8], deadline: Option<&Deadline>) -> StorageResult<usize> {
+        // One for all waits of this call: another thread's may answer the interrupt that comes between two of them.
+        let mut patience = None;
         loop {
             match self.look(offset, buf, Strays::Lock) {
                 Ok(n) => return Ok(n),
-                Err(ReadError::NotYet) => self.state.wait_byte(offset, &self.patience(deadline))?,
+                Err(ReadError::NotYet) => {
+                    self.state.wait_byte(offset, patience.get_or_insert_with(|| self.patience(deadline)))?;
+                }
                 Err(error) => return Err(self.state.read_error(error, offset)),
             }
         }
     }
 
     fn patience<'a>(&'a self, deadline: Option<&'a Deadline>) -> Patience<'a> {
-        Patience { deadline, interrupts: Some(&self.interrupts), from: None }
+        Patience { deadline, interrupts: Some(self.interrupts.watch()), from: None }
     }
 
     /// Blocks until all of `range` can be read, or as much of it as the resource has: it ends as for
@@ -172,7 +176,7 @@ impl<D: DriverIo> Reader<D> {
         self.state.wait_end(&self.patience(Some(&Deadline::after(timeout))))
     }
 
-    /// Ends the waits of this handle (not of its clones) from another thread.
+    /// Ends the waits of this handle (not of its clones), of all threads that share it, from another thread.
     #[must_use]
     pub fn interrupter(&self) -> Interrupter {
         // By way of what all generations share: a `refresh` does not take this handle out of its reach.

@@ -111,7 +111,7 @@ impl<D: DriverIo> Shared<D> {
     }
 
     /// The writer is gone before the end, unless that has come: then nothing happens to the resource. What it wrote is
-    /// made durable as far as that goes, for whoever goes on with it.
+    /// made durable as far as that goes, for whoever resumes it.
     pub(crate) fn leave_undone(&self, state: Arc<State<D>>, gates: Gates) {
         state.fail(Arc::new(StorageError::WriterDropped));
         // Nobody is left to tell. What is not durable is missing at the next open.
@@ -197,7 +197,7 @@ impl<D: Driver> Resource<D> {
         D: Driver<Options = O>,
     {
         check_cancel(&cancel)?;
-        let (driver, state) = D::open(options)?;
+        let (driver, state) = D::open_cancellable(options, &cancel)?;
         Self::from_driver(cancel, driver, state)
     }
 
@@ -215,7 +215,7 @@ impl<D: Driver> Resource<D> {
         D: Driver<Options = O>,
     {
         check_cancel(&cancel)?;
-        let (driver, state) = D::open(options)?;
+        let (driver, state) = D::open_cancellable(options, &cancel)?;
         Self::build(cancel, driver, state, Some(observer))
     }
 }
@@ -349,7 +349,8 @@ impl<D: DriverIo> Resource<D> {
     ///
     /// # Errors
     /// [`StorageError::File`] or [`DiskFull`](StorageError::DiskFull). If the data could not be synced, no later flush or
-    /// commit succeeds either, since what was lost is not known.
+    /// commit succeeds either, since what was lost is not known. [`StorageError::Removed`] if somebody has removed or
+    /// renamed the unfinished file or its index: nothing of it can be resumed.
     pub fn flush(&self) -> StorageResult<u64> {
         self.shared().current().driver.flush()
     }
@@ -392,7 +393,7 @@ impl Resource<AnyDriver> {
     /// As [`open`](Self::open).
     pub fn open_any<O: OpenOptions>(cancel: CancelToken, options: O) -> StorageResult<Self> {
         check_cancel(&cancel)?;
-        let (driver, state) = O::Driver::open(options)?;
+        let (driver, state) = O::Driver::open_cancellable(options, &cancel)?;
         Self::from_driver(cancel, Box::new(driver), state)
     }
 }

@@ -79,6 +79,18 @@ impl Segments {
         Ok(())
     }
 
+    /// How many bytes the first segment of `range` has that is not mapped: those that could not be.
+    #[cold]
+    pub fn first_unmapped(&self, range: &Range<u64>) -> usize {
+        let segments = place(range.start).0..=place(range.end.saturating_sub(1)).0;
+        let unmapped = segments.into_iter().find(|&k| self.table[k].get().is_none());
+        unmapped.map_or(0, |k| usize::try_from(self.len_of(k)).unwrap_or(usize::MAX))
+    }
+
+    fn len_of(&self, k: usize) -> u64 {
+        (FIRST << k).min(self.limit.saturating_sub(start(k)))
+    }
+
     #[cold]
     fn map_segment(&self, k: usize) -> io::Result<()> {
         let _mapping = self.mapping.lock().unwrap_or_else(PoisonError::into_inner);
@@ -86,8 +98,7 @@ impl Segments {
             return Ok(());
         }
         let start = start(k);
-        let len = (FIRST << k).min(self.limit.saturating_sub(start));
-        let len = usize::try_from(len).ok().filter(|&len| len > 0).ok_or(io::ErrorKind::OutOfMemory)?;
+        let len = usize::try_from(self.len_of(k)).ok().filter(|&len| len > 0).ok_or(io::ErrorKind::OutOfMemory)?;
         let cells = match &self.medium {
             Medium::Memory => Cells::new(len).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?,
             Medium::File { file, writable } => Cells::map(file, start, len, *writable)?,

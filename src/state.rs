@@ -77,7 +77,8 @@ impl Kept {
     }
 }
 
-const NO_GAP: u64 = u64::MAX;
+/// No gap is announced.
+pub(crate) const NO_GAP: u64 = u64::MAX;
 
 /// What a reader of a ring sees when it looks properly: the state first, then the window.
 pub(crate) struct Edge {
@@ -256,7 +257,8 @@ impl<D: DriverIo> State<D> {
     fn commit_end(&self, final_len: Option<u64>) -> StorageResult<u64> {
         match self.coverage() {
             Some(coverage) => {
-                let end = final_len.unwrap_or_else(|| coverage.end());
+                // A whole of known length is that long, or has a hole at its end.
+                let end = final_len.or(self.expected_len).unwrap_or_else(|| coverage.end());
                 check_len(end)?;
                 match coverage.first_missing(&(0..end)) {
                     Some(hole) => Err(StorageError::Hole { hole: hole.into() }),
@@ -268,7 +270,11 @@ impl<D: DriverIo> State<D> {
                 check_len(end)?;
                 match final_len {
                     Some(final_len) if final_len != end => Err(StorageError::NotLiveEdge { final_len, end }),
-                    _ => Ok(end),
+                    Some(_) => Ok(end),
+                    None => match self.expected_len.filter(|&len| end < len) {
+                        Some(len) => Err(StorageError::Hole { hole: (end..len).into() }),
+                        None => Ok(end),
+                    },
                 }
             }
         }
@@ -746,8 +752,8 @@ impl<D: DriverIo> State<D> {
 
     // ---- what gates need ----
 
-    // A gap counts only for a gate that sees the stream end there. So it hands nothing on, and one that was withdrawn, or
-    // led to a jump, says nothing once the stream is seen to have gone on.
+    // A gap counts only for a gate that sees the stream end there. So it hands nothing on; and it need not be withdrawn
+    // once the stream has gone on, there or behind the jump.
 
     /// A discontinuity is about to begin at `at`: gates that wait beyond it return short.
     pub(crate) fn announce_gap(&self, at: u64) {
@@ -761,12 +767,13 @@ impl<D: DriverIo> State<D> {
         self.gap.store(at, Relaxed);
     }
 
+    /// The discontinuity was given up, and the stream ends there still.
     pub(crate) fn withdraw_gap(&self) {
         // [gap] Relaxed: see above.
         self.gap.store(NO_GAP, Relaxed);
     }
 
-    /// Where a discontinuity is about to begin; `u64::MAX` if nowhere.
+    /// Where a discontinuity was announced last, or [`NO_GAP`].
     pub(crate) fn gap(&self) -> u64 {
         // [gap] Relaxed: see above. The fence [wake] of the sleeper orders it after `armed`.
         self.gap.load(Relaxed)

@@ -22,8 +22,12 @@
 //! The same table serves the writer that waits for room: a gate that advances from `s` to `e` publishes just that.
 //! Checked by `loom-tests/models/src/wait.rs`.
 
-use crate::sync::{AtomicU64, CachePadded, Deadline, Futex, Ordering::*, OwnedCounter, SPINS, Tally, fence, spin};
-use std::{ops::Range, sync::Arc, time::Duration};
+use crate::sync::{AtomicU64, CachePadded, Deadline, Futex, Ordering::*, SPINS, Tally, fence, spin};
+use std::{
+    ops::Range,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 /// Slots of a resource's table. With more sleepers than that, the rest share one word, which every notification wakes.
 #[cfg(not(loom))]
@@ -31,9 +35,10 @@ pub const SLOTS: usize = 32;
 #[cfg(loom)]
 pub const SLOTS: usize = 1;
 
-/// The top 16 bits of `armed` count the sleepers on the shared word. A count and not a flag: the first of two that
-/// leaves would clear a flag for both.
-const SHARED: u64 = 1 << 48;
+/// The top 32 bits of `armed` count the sleepers on the shared word. A count and not a flag: the first of two that
+/// leaves would clear a flag for both. It cannot overflow: each sleeper is a thread, and no system can number 2^32 of
+/// them (Linux: 2^22 in all).
+const SHARED: u64 = 1 << 32;
 
 const NO_PACE: u64 = u64::MAX;
 
@@ -84,7 +89,7 @@ pub enum Waited<T> {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Patience<'a> {
     pub deadline: Option<&'a Deadline>,
-    pub interrupts: Option<&'a Interrupts>,
+    pub interrupts: Option<Watch<'a>>,
     /// Where what it waits for begins, if that is not the byte that is missing.
     pub from: Option<u64>,
 }
@@ -92,7 +97,7 @@ pub struct Patience<'a> {
 impl Patience<'_> {
     #[inline]
     pub fn interrupted(&self) -> bool {
-        self.interrupts.is_some_and(Interrupts::take)
+        self.interrupts.as_ref().is_some_and(Watch::take)
     }
 
     fn timed_out(&self) -> bool {
@@ -101,7 +106,7 @@ impl Patience<'_> {
 }
 
 impl<const N: usize> WaitTable<N> {
-    const ASSERT_FITS: () = assert!(N <= 48, "slots and the count of the shared word share 64 bits");
+    const ASSERT_FITS: () = assert!(N <= 32, "slots and the count of the shared word share 64 bits");
 
     pub fn new() -> Self {
         let () = Self::ASSERT_FITS;
@@ -323,46 +328,70 @@ impl<const N: usize> Drop for Place<'_, N> {
     }
 }
 
-/// A handle's side of its interrupters: an epoch, and the one that it has seen.
+/// A handle's side of its interrupters: an epoch, and the newest one that has ended a wait.
 ///
-/// An epoch and not a flag: a flag that is loaded and cleared loses an interrupt that comes in between.
+/// An epoch and not a flag: a flag that is loaded and cleared loses an interrupt that comes in between. Several threads
+/// may wait on one handle at once, and what ends the wait of one must not be taken from the others: each goes by what was
+/// seen when it began, its [`Watch`].
 #[derive(Debug)]
 pub struct Interrupts {
     epoch: Arc<AtomicU64>,
-    seen: OwnedCounter,
+    seen: AtomicU64,
+}
+
+/// What one call knows of the interrupts of its handle. An interrupt ends all calls that began before some call has
+/// answered it, and none that begin later.
+#[derive(Clone, Copy, Debug)]
+pub struct Watch<'a> {
+    interrupts: &'a Interrupts,
+    /// The epoch that was seen when the call began to wait.
+    since: u64,
+}
+
+impl Watch<'_> {
+    /// Whether there was an interrupt.
+    #[inline]
+    fn take(&self) -> bool {
+        // [interrupt] Acquire: what the interrupter did before is seen. Pairs with the Release in `interrupt`.
+        let epoch = self.interrupts.epoch.load(Acquire);
+        let new = epoch != self.since;
+        if new {
+            // Relaxed: it only says which interrupts need not be answered again. A maximum: another thread may have
+            // answered a later one.
+            self.interrupts.seen.fetch_max(epoch, Relaxed);
+        }
+        new
+    }
 }
 
 impl Interrupts {
     pub fn new() -> Self {
-        Self { epoch: Arc::new(AtomicU64::new(0)), seen: OwnedCounter::new(0) }
+        Self { epoch: Arc::new(AtomicU64::new(0)), seen: AtomicU64::new(0) }
     }
 
     /// Whether there was none since the last one taken.
     #[inline]
     pub fn is_quiet(&self) -> bool {
-        // [interrupt] Relaxed: nothing is done on the strength of an interrupt here, `take` comes to it.
-        self.epoch.load(Relaxed) == self.seen.get()
+        // [interrupt] Relaxed, both: nothing is done on the strength of an interrupt here, `take` comes to it.
+        self.epoch.load(Relaxed) == self.seen.load(Relaxed)
     }
 
-    /// Whether there was an interrupt since the last one taken.
+    /// For a call that begins to wait, and for all waits of that call.
     #[inline]
-    fn take(&self) -> bool {
-        // [interrupt] Acquire: what the interrupter did before is seen. Pairs with the Release in `interrupt`.
-        let epoch = self.epoch.load(Acquire);
-        let new = epoch != self.seen.get();
-        if new {
-            self.seen.set(epoch);
-        }
-        new
+    pub fn watch(&self) -> Watch<'_> {
+        // Relaxed: one's own calls are seen, and to those of others there is no order.
+        Watch { interrupts: self, since: self.seen.load(Relaxed) }
     }
 
-    /// The interrupt just taken ended a call that has something else to say: the next wait is to hear of it.
+    /// The interrupt just taken ended a call that has something else to say: the next wait is to hear of it. Only for a
+    /// handle on which one thread waits.
     pub fn put_back(&self) {
-        self.seen.set(self.seen.get().wrapping_sub(1));
+        // Relaxed: only the caller looks.
+        self.seen.fetch_sub(1, Relaxed);
     }
 
     pub fn interrupter(&self, wake: Arc<dyn WakeAll>) -> Interrupter {
-        Interrupter { epoch: self.epoch.clone(), wake }
+        Interrupter { epoch: self.epoch.clone(), wake: Arc::downgrade(&wake) }
     }
 }
 
@@ -381,14 +410,19 @@ pub trait WakeAll: Send + Sync {
 /// Ends the waits of one handle, without touching the resource or any other handle.
 ///
 /// It ends the wait in progress, or else the next one: an interrupt that comes before the wait is not lost. Two that
-/// come before it count as one.
+/// come before it count as one. If several threads wait on one handle, as they can on a shared `&Reader`, it ends the
+/// waits of all of them.
+///
+/// It keeps nothing open: a store whose handles are gone is closed, and its file unlocked. An interrupt does nothing then.
 ///
 /// # Real-time
-/// Blocking (a short lock), and it may enter the kernel. Not for a callback.
+/// Blocking (a short lock), and it may enter the kernel. If the last handle goes meanwhile, it frees what that held. Not
+/// for a callback.
 #[derive(Clone)]
 pub struct Interrupter {
     epoch: Arc<AtomicU64>,
-    wake: Arc<dyn WakeAll>,
+    /// Weak: whoever can wait has a handle, which holds what is to be woken.
+    wake: Weak<dyn WakeAll>,
 }
 
 impl Interrupter {
@@ -397,12 +431,51 @@ impl Interrupter {
         // [interrupt] Release: pairs with the Acquire in `take`. The fence [wake] in `wake_all` orders it before the
         // load of `armed`.
         self.epoch.fetch_add(1, Release);
-        self.wake.wake_all();
+        if let Some(wake) = self.wake.upgrade() {
+            wake.wake_all();
+        }
     }
 }
 
 impl std::fmt::Debug for Interrupter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Interrupter").finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::{
+        sync::{atomic::AtomicBool, mpsc},
+        thread,
+    };
+
+    /// The count once had 16 bits: the sleeper after 65,535 others made it 0, and nobody was woken any more.
+    #[test]
+    fn no_number_of_sleepers_hides_one() {
+        for others in [0, (1 << 16) - 1, (1 << 32) - 2] {
+            let table = Arc::new(WaitTable::<0>::new());
+            let there = Arc::new(AtomicBool::new(false));
+            let armed = SHARED.wrapping_mul(others);
+            table.armed.store(armed, Relaxed);
+            let (done, ended) = mpsc::channel();
+            let sleeper = {
+                let (table, there) = (table.clone(), there.clone());
+                thread::spawn(move || {
+                    let look = || if there.load(Acquire) { Look::Done(()) } else { Look::Missing(0) };
+                    let _ = done.send(table.wait(&Patience::default(), look));
+                })
+            };
+            while table.armed.load(Relaxed) == armed {
+                thread::yield_now();
+            }
+            there.store(true, Release);
+            table.notify(0..1);
+            let waited = ended.recv_timeout(Duration::from_secs(30));
+            assert_eq!(waited, Ok(Waited::Done(())), "asleep beside {others} others");
+            sleeper.join().unwrap();
+            assert_eq!(table.armed.load(Relaxed), armed);
+        }
     }
 }

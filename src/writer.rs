@@ -5,7 +5,7 @@ use crate::{
     driver::{Linear, Placed, RingDriver},
     gate::Gates,
     resource::Shared,
-    state::State,
+    state::{NO_GAP, State},
     store::Store,
     sync::Deadline,
     wait::{DEFAULT_PACE, Interrupts, Look, Patience, Waited},
@@ -51,8 +51,8 @@ pub struct Writer<D: DriverIo> {
 /// What a writer keeps beside the resource that it writes.
 struct Pen {
     gates: Gates,
-    /// How many bytes may be appended before anything but the state has to be looked at: gates, the largest offset, a
-    /// gap, an observer. What it is when last looked; may be stale, and then it is too low.
+    /// How many bytes may be appended before anything but the state has to be looked at: gates, the largest offset, an
+    /// observer. What it is when last looked; may be stale, and then it is too low.
     granted: u64,
     /// Where `append` goes, over a driver that is not a ring.
     position: u64,
@@ -61,8 +61,8 @@ struct Pen {
     notified_to: u64,
     /// A discontinuity was announced or published silently: the next notification is for all.
     untold: bool,
-    /// Whether a discontinuity is announced that gates have yet to make way for.
-    gap_announced: bool,
+    /// Where a discontinuity was announced last, or [`NO_GAP`]. Once the stream went on there, it says nothing.
+    announced_gap: u64,
     interrupts: Interrupts,
 }
 
@@ -93,7 +93,7 @@ impl<D: DriverIo> Writer<D> {
             publication: Publication::Notify,
             notified_to: position,
             untold: false,
-            gap_announced: false,
+            announced_gap: NO_GAP,
             interrupts: Interrupts::new(),
         };
         Self { shared, state, pen, handed_over: false }
@@ -211,14 +211,25 @@ impl<D: DriverIo> Writer<D> {
         }
     }
 
-    /// How many bytes [`try_append`](Self::try_append) would take.
+    /// How many bytes [`try_append`](Self::try_append) would take: what gates, the capacity and the length that was given
+    /// leave; none once the resource is over. Whether memory or the disk has room for them, a write finds out.
+    ///
+    /// # Real-time
+    /// Wait-free over a ring; reads each gate's position. Never allocates, frees, locks or enters the kernel. Over other
+    /// drivers as the driver's `room`.
     #[must_use]
     pub fn room(&mut self) -> u64 {
-        let position = self.position();
-        match self.state.ring() {
-            Some(ring) => self.pen.gates.room(ring.window(), u64::MAX),
-            None => self.state.driver.room(position),
+        if !self.state.life.is_active() && !self.state.driver.rewrites() {
+            return 0;
         }
+        let position = self.position();
+        let most = self.state.expected_len.unwrap_or(crate::MAX_OFFSET);
+        let room = match (self.state.ring(), self.state.linear()) {
+            (Some(ring), _) => self.pen.gates.room(ring.window(), u64::MAX),
+            (None, Some((_, linear))) => linear.limit().saturating_sub(position),
+            (None, None) => self.state.driver.room(position),
+        };
+        room.min(most.saturating_sub(position))
     }
 
     /// Says whether what is written from now on wakes the readers that wait for it.
@@ -243,11 +254,17 @@ impl<D: DriverIo> Writer<D> {
     /// Ends the waits of this writer from another thread.
     #[must_use]
     pub fn interrupter(&self) -> Interrupter {
-        self.pen.interrupts.interrupter(self.state.clone())
+        // By way of what all generations share: a write that begins one does not take this handle out of its reach.
+        self.pen.interrupts.interrupter(self.shared.clone())
     }
 
     /// Completes the resource. `Some(n)` ends it at `n`: bytes beyond are dropped, and a ring can end only at its live
-    /// edge. `None` ends it where the last byte written ends. Everybody that waits is woken.
+    /// edge. `None` drops nothing: it ends the resource at the length that the store was opened with or, without one, where
+    /// the furthest byte that is there ends, the live edge. All that wait are woken.
+    ///
+    /// A generation that follows a committed one begins with all bytes of that, and they are there. So `None` keeps those
+    /// that were not written anew, also behind the last byte written: a change in the middle of a file leaves the rest of
+    /// it. A new version that is shorter says so, with `Some(n)`.
     ///
     /// The driver commits first. If another thread fails or cancels the resource meanwhile, that verdict stands, and the
     /// store is complete nevertheless.
@@ -359,7 +376,7 @@ impl Pen {
     /// Looks whether `wanted` bytes may be appended without further ado.
     #[inline(never)]
     fn grant<D: DriverIo>(&mut self, state: &State<D>, ring: &RingDriver, wanted: u64) -> bool {
-        self.granted = if self.gap_announced || state.observer.is_some() {
+        self.granted = if state.observer.is_some() {
             0
         } else {
             let window = ring.window();
@@ -413,13 +430,7 @@ impl Pen {
     ) -> StorageResult<Put> {
         let new = match ring.place(offset, data)? {
             Placed::Nothing => return Ok(Put { written: data.len(), stopped: None }),
-            Placed::Append(new) => {
-                // The writer thought better of it.
-                if self.gap_announced {
-                    self.withdraw_gap(state);
-                }
-                new
-            }
+            Placed::Append(new) => new,
             Placed::Restart => match self.restart(state, ring, offset, wait) {
                 Ok(true) => data,
                 Ok(false) => return Ok(Put { written: 0, stopped: None }),
@@ -509,7 +520,7 @@ impl Pen {
         if let Some(ring) = state.ring() {
             self.notify(state, ring.window().written_to());
         }
-        let patience = Patience { deadline, interrupts: Some(&self.interrupts), from: None };
+        let patience = Patience { deadline, interrupts: Some(self.interrupts.watch()), from: None };
         match self.gates.wait(byte, &patience, || state.life.check_active().err()) {
             Waited::Done(done) => done,
             Waited::Interrupted => Err(StorageError::Interrupted),
@@ -534,25 +545,25 @@ impl Pen {
             && !self.gates.passed(last)
         {
             // A gate that waits for bytes beyond the gap would wait for us as we wait for it, or as we come back.
-            if !self.gap_announced {
+            if self.announced_gap != before.end {
                 if self.silent() && matches!(wait, Wait::Never) {
                     state.announce_gap_silently(before.end);
                     self.untold = true;
                 } else {
                     state.announce_gap(before.end);
                 }
-                self.gap_announced = true;
+                self.announced_gap = before.end;
             }
             let Wait::For(deadline) = wait else { return Ok(false) };
             let waited = self.wait_for_gates(state, last, deadline);
             if waited.is_err() {
-                self.withdraw_gap(state);
+                state.withdraw_gap();
+                self.announced_gap = NO_GAP;
                 waited?;
             }
         }
         window.restart(offset);
         self.gates.jumped(offset);
-        self.withdraw_gap(state);
         self.notified_to = offset;
         if self.silent() {
             self.untold = true;
@@ -564,12 +575,6 @@ impl Pen {
             observer.on_evict(before.into());
         }
         Ok(true)
-    }
-
-    #[cold]
-    fn withdraw_gap<D: DriverIo>(&mut self, state: &State<D>) {
-        state.withdraw_gap();
-        self.gap_announced = false;
     }
 
     fn put_foreign<D: DriverIo>(
@@ -611,7 +616,7 @@ impl Pen {
         offset: u64,
         deadline: Option<&Deadline>,
     ) -> StorageResult<()> {
-        let patience = Patience { deadline, interrupts: Some(&self.interrupts), from: None };
+        let patience = Patience { deadline, interrupts: Some(self.interrupts.watch()), from: None };
         state.room.go_silent(DEFAULT_PACE);
         let waited = state.room.wait(&patience, || match state.life.check_active() {
             Err(error) => Look::Done(Err(error)),

@@ -420,3 +420,51 @@ fn symphonia_may_seek_once_the_end_is_known() {
     assert!(cursor.is_seekable());
     assert_eq!(cursor.byte_len(), Some(5));
 }
+
+/// A file that was being downloaded could not be sought until its last byte had come.
+#[cfg(feature = "symphonia")]
+#[test]
+fn symphonia_may_seek_where_the_length_is_given() {
+    use symphonia_core::io::MediaSource;
+    let resource = roundelay::open(roundelay::MemOptions { len: Some(9), ..Default::default() }).unwrap();
+    let mut cursor = resource.cursor(OnLap::Error);
+    assert!(cursor.is_seekable());
+    assert_eq!(cursor.byte_len(), Some(9));
+    let mut writer = resource.writer().unwrap();
+    writer.write_at(6, b"end").unwrap();
+    assert_eq!(cursor.seek(SeekFrom::End(-3)).unwrap(), 6);
+    assert_eq!(cursor.read(&mut [0; 9]).unwrap(), 3);
+    assert_eq!(cursor.read(&mut [0; 9]).unwrap(), 0);
+}
+
+/// It said that it could be sought, and each seek to the beginning failed, or went elsewhere.
+#[cfg(feature = "symphonia")]
+#[test]
+fn symphonia_may_not_seek_without_the_beginning() {
+    use symphonia_core::io::MediaSource;
+    let (_resource, mut writer, cursor) = ring(10, OnLap::SkipToOldest);
+    append(&mut writer, 25);
+    writer.commit(None).unwrap();
+    assert!(!cursor.is_seekable());
+    assert_eq!(cursor.byte_len(), Some(25));
+    assert_eq!(cursor.seekable(), Span { start: 15, end: 25 });
+}
+
+#[test]
+fn a_cursor_says_where_it_can_seek_to() {
+    let (_resource, mut writer, mut cursor) = ring(10, OnLap::Error);
+    assert_eq!(cursor.seekable(), Span { start: 0, end: 0 });
+    append(&mut writer, 25);
+    let can = cursor.seekable();
+    assert_eq!(can, Span { start: 15, end: 25 });
+    assert!(cursor.seek_to(can.start - 1).is_err());
+    for offset in [can.start, can.end] {
+        assert_eq!(cursor.seek_to(offset).unwrap(), offset);
+    }
+    let resource = roundelay::open(roundelay::MemOptions::default()).unwrap();
+    let cursor = resource.cursor(OnLap::Error);
+    resource.writer().unwrap().append(b"abc").unwrap();
+    assert_eq!(cursor.seekable(), Span { start: 0, end: 3 });
+    let resource = roundelay::open(roundelay::MemOptions { len: Some(9), ..Default::default() }).unwrap();
+    assert_eq!(resource.cursor(OnLap::Error).seekable(), Span { start: 0, end: 9 });
+}

@@ -6,8 +6,8 @@ mod witness;
 
 use kinds::{Kind, over_every_kind};
 use roundelay::{
-    CancelToken, DriverState, MemOptions, OnLap, ReadError, Resource, ResourceStatus, RingOptions, StorageError,
-    WaitOutcome, open,
+    CancelToken, DriverIo, DriverState, MemOptions, OnLap, ReadError, Resource, ResourceStatus, RingOptions,
+    StorageError, WaitOutcome, open,
 };
 use std::{
     io::{Read, Seek, SeekFrom},
@@ -193,4 +193,108 @@ fn a_fetcher_over_a_ring_that_is_dropped_fails_it() {
     assert_is!(reader.status(), ResourceStatus::Active);
     drop(fetcher);
     assert_is!(reader.status(), ResourceStatus::Failed(reason) if matches!(*reason, StorageError::WriterDropped));
+}
+
+// ---- generations that follow a commit ----
+
+/// The length was given for the first whole. What follows may have another, and all that it inherits is there.
+#[test]
+fn a_given_length_ends_with_its_commit() {
+    let resource = open(MemOptions { len: Some(4), ..MemOptions::default() }).unwrap();
+    resource.writer().unwrap().append(b"abcd").unwrap();
+    resource.reactivate().unwrap();
+    assert_eq!(resource.reader().expected_len(), Some(4), "it was given up, not committed");
+    resource.writer().unwrap().commit(None).unwrap();
+    assert_eq!(resource.reader().expected_len(), None);
+    resource.reactivate().unwrap();
+    let reader = resource.reader();
+    assert_eq!((reader.expected_len(), reader.live_edge()), (None, 4));
+    assert_eq!(reader.try_read_at(4, &mut [0]), Err(ReadError::NotYet), "it may become longer");
+    let mut writer = resource.writer().unwrap();
+    writer.append(b"efgh").unwrap();
+    writer.commit(None).unwrap();
+    assert_eq!(resource.reader().final_len(), Some(8));
+}
+
+#[test]
+fn no_claims_after_a_commit() {
+    let resource = open(MemOptions { len: Some(4), ..MemOptions::default() }).unwrap();
+    let fetcher = resource.writer().unwrap().into_fetcher();
+    let mut claim = fetcher.next_claim(4).unwrap().unwrap();
+    claim.append(b"abcd").unwrap();
+    drop(claim);
+    assert_is!(fetcher.next_claim(4), Ok(None));
+    assert_is!(fetcher.wait_claim(4), Ok(None));
+    assert_eq!(fetcher.missing(), 0);
+    drop(fetcher);
+    resource.reactivate().unwrap();
+    let fetcher = resource.writer().unwrap().into_fetcher();
+    assert_is!(fetcher.next_claim(4), Err(StorageError::Unsupported(why)) if why.contains("first commit"));
+    assert_is!(resource.status(), ResourceStatus::Active);
+}
+
+// ---- how much a writer may write ----
+
+#[test]
+fn room_counts_capacity_and_length() {
+    let resource = open(MemOptions { capacity_bytes: Some(10), ..MemOptions::default() }).unwrap();
+    let mut writer = resource.writer().unwrap();
+    assert_eq!(writer.room(), 10);
+    writer.append(b"0123").unwrap();
+    assert_eq!(writer.room(), 6);
+    assert_eq!(writer.try_append(&[7; 6]).unwrap(), 6);
+    assert_eq!(writer.room(), 0);
+    assert_is!(writer.try_append(b"x"), Err(StorageError::CapacityExceeded { needed: 11, capacity: 10 }));
+    writer.commit(None).unwrap();
+    assert_eq!(writer.room(), 0);
+
+    let resource = open(MemOptions { len: Some(6), capacity_bytes: Some(10), ..MemOptions::default() }).unwrap();
+    assert_eq!(resource.writer().unwrap().room(), 6);
+    assert_eq!(of_length::<kinds::OwnLinear>(6).writer().unwrap().room(), 6);
+    assert_eq!(of_length::<kinds::Ring>(6).writer().unwrap().room(), 6);
+    let resource = open(RingOptions::new(64)).unwrap();
+    let mut writer = resource.writer().unwrap();
+    let _gate = writer.gate();
+    assert_eq!(writer.room(), 64);
+    resource.cancel();
+    assert_eq!(writer.room(), 0);
+}
+
+/// Three bytes were said to be too many, of a segment of 2^59.
+#[test]
+fn out_of_memory_names_what_was_asked_for() {
+    let resource = open(MemOptions::default()).unwrap();
+    let mut writer = resource.writer().unwrap();
+    assert_is!(writer.write_at(1 << 60, b"abc"), Err(StorageError::OutOfMemory { bytes }) if bytes >= 1 << 59);
+    writer.append(b"still active").unwrap();
+}
+
+/// The docs said that it ends behind the last byte written.
+fn keeps_the_tail<D: DriverIo>(resource: &Resource<D>, until_commit: Option<u64>, expected: &[u8]) {
+    let mut writer = resource.writer().unwrap();
+    writer.append(b"the old one").unwrap();
+    writer.commit(None).unwrap();
+    drop(writer);
+    resource.reactivate().unwrap();
+    let mut writer = resource.writer().unwrap();
+    writer.write_at(0, b"a new").unwrap();
+    let reader = resource.reader();
+    assert!(reader.contains_range(0..11), "what is inherited is there");
+    writer.commit(until_commit).unwrap();
+    let mut bytes = Vec::new();
+    resource.cursor(OnLap::Error).read_to_end(&mut bytes).unwrap();
+    assert_eq!(bytes, expected);
+    assert_eq!(resource.reader().final_len(), Some(expected.len() as u64));
+}
+
+#[test]
+fn commit_none_of_a_shorter_rewrite_drops_nothing() {
+    fn check<K: Kind>() {
+        keeps_the_tail(&K::open(), None, b"a newld one");
+        keeps_the_tail(&K::open(), Some(5), b"a new");
+    }
+    check::<kinds::Mem>();
+    check::<kinds::Mmap>();
+    check::<kinds::Any<kinds::Mmap>>();
+    check::<kinds::OwnLinear>();
 }

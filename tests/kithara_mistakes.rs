@@ -11,7 +11,7 @@ use alone::{alone, deny_sync_of, memory_kib, next_file};
 use assert_no_alloc::{AllocDisabler, assert_no_alloc};
 use roundelay::{
     CancelToken, DriverIo, Leftover, MemDriver, MemOptions, MmapDriver, MmapOptions, OnLap, OpenMode, ReadError,
-    Resource, ResourceStatus, RingOptions, Span, StorageError, WaitOutcome, Writer, open,
+    Resource, ResourceStatus, Resume, RingOptions, Span, StorageError, WaitOutcome, Writer, open,
 };
 use scratch::Scratch;
 use std::{
@@ -148,9 +148,9 @@ fn what_a_crash_leaves_is_no_committed_file() {
     }
     assert_is!(
         open(MmapOptions { mode: OpenMode::ReadOnly, ..MmapOptions::new(crashed.path("f")) }),
-        Err(StorageError::File { .. })
+        Err(StorageError::Unfinished { .. })
     );
-    let resource = file(&crashed);
+    let resource = open(MmapOptions { resume: Resume::AnyTag, ..MmapOptions::new(crashed.path("f")) }).unwrap();
     assert_eq!(resource.status(), ResourceStatus::Active);
     assert_eq!(resource.leftover(), Leftover::Resumed { bytes: 1000, dropped: 0 });
     assert_eq!(resource.reader().live_edge(), 1000, "what was synced, and not a byte more");

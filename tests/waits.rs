@@ -5,11 +5,13 @@ mod threads;
 
 use kinds::{CAPACITY, Kind, over_every_kind};
 use roundelay::{
-    CancelToken, OnLap, Publication, Resource, RingDriver, RingOptions, Span, StorageError, WaitOutcome, Writer,
+    AvailabilityObserver, CancelToken, OnLap, Publication, Resource, RingDriver, RingOptions, Span, StorageError,
+    WaitOutcome, Writer,
 };
 use std::{
     io::{BufRead, Read, Write},
     ops::Range,
+    sync::Arc,
     time::Duration,
 };
 use threads::{Sleeper, assert_is, must_end};
@@ -28,6 +30,8 @@ over_every_kind!(
     an_interrupt_ends_the_wait_in_progress,
     an_interrupt_before_the_wait_is_not_lost,
     an_interrupt_ends_one_handle_only,
+    an_interrupt_ends_every_wait_of_its_handle,
+    an_interrupter_keeps_nothing_open,
     two_interrupts_before_the_wait_count_as_one,
     an_interrupt_leaves_reads_that_need_not_wait_alone,
     an_interrupted_read_exact_does_not_try_again,
@@ -226,6 +230,50 @@ fn an_interrupt_ends_one_handle_only<K: Kind>() {
     assert!(undisturbed.still_waits());
     writer.append(b"a").unwrap();
     assert_is!(undisturbed.wakes_with(), Ok(WaitOutcome::Ready));
+}
+
+/// Two threads may wait on one `&Reader`: once the first that woke took the interrupt from the other.
+fn an_interrupt_ends_every_wait_of_its_handle<K: Kind>() {
+    let resource = K::open();
+    let _writer = resource.writer().unwrap();
+    let reader = Arc::new(resource.reader());
+    // More than the wait table has slots.
+    let sleepers: Vec<_> = (0..40)
+        .map(|i| {
+            let reader = reader.clone();
+            Sleeper::start(move || match i % 3 {
+                0 => reader.wait_range(0..1).unwrap() == WaitOutcome::Interrupted,
+                1 => reader.wait_range_timeout(0..2, Duration::MAX).unwrap() == WaitOutcome::Interrupted,
+                _ => matches!(reader.read_at(0, &mut [0]), Err(StorageError::Interrupted)),
+            })
+        })
+        .collect();
+    reader.interrupter().interrupt();
+    for sleeper in sleepers {
+        assert!(sleeper.wakes_with(), "another outcome than an interrupt");
+    }
+    assert_is!(reader.wait_range_timeout(0..1, Duration::ZERO), Ok(WaitOutcome::TimedOut));
+}
+
+/// It once held the resource, and with it a store's file and the lock on that.
+fn an_interrupter_keeps_nothing_open<K: Kind>() {
+    struct Observer;
+    impl AvailabilityObserver for Observer {
+        fn on_write(&self, _: Range<u64>) {}
+        fn on_commit(&self, _: u64) {}
+    }
+    let observer = Arc::new(Observer);
+    let open = Arc::downgrade(&observer);
+    let resource = K::open_observed(observer);
+    let mut writer = resource.writer().unwrap();
+    writer.append(b"abc").unwrap();
+    let (reader, cursor) = (resource.reader(), resource.cursor(OnLap::Error));
+    let interrupters = [writer.interrupter(), reader.interrupter(), cursor.interrupter()];
+    drop((writer, reader, cursor, resource));
+    assert!(open.upgrade().is_none(), "kept by an interrupter");
+    for interrupter in interrupters {
+        interrupter.interrupt();
+    }
 }
 
 fn two_interrupts_before_the_wait_count_as_one<K: Kind>() {

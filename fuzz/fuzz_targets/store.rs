@@ -284,7 +284,7 @@ impl Run {
         if goes_on && options.mode != OpenMode::ReadOnly {
             if files.live {
                 let path = files.path();
-                assert_refused(MmapDriver::open(options), &StorageError::Locked { path });
+                assert_refused(MmapDriver::open(options), &StorageError::Locked { path, pid: None });
             }
             return;
         }

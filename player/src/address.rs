@@ -3,8 +3,8 @@
 //! All of them are read by the same rules, those that browsers follow: a space, a letter beyond ASCII, `../`, a host of an
 //! international domain and a backslash are understood. What is sent is always ASCII.
 //!
-//! A user name and a password in an address are taken out of it at once. They leave this module only as the value of an
-//! `Authorization` field, so no message, log, title or file can show them.
+//! A user name and a password in an address are sent in an `Authorization` field, and shown nowhere: whatever prints an
+//! [`Address`] prints it without them.
 //!
 //! Nothing here does I/O.
 
@@ -52,6 +52,8 @@ pub enum AddressError {
 /// [`Display`](fmt::Display) and [`Debug`] print it without the user name and the password that it may hold.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address {
+    /// As it was written. Never printed.
+    written: Url,
     /// Without credentials and fragment.
     url: Url,
     /// What `url` says, in the form in which a request holds it.
@@ -78,26 +80,33 @@ impl Address {
     pub fn join(&self, location: &[u8]) -> Result<Self, AddressError> {
         // Bytes that are not UTF-8 mean themselves.
         let text = str::from_utf8(location).map_or_else(|_| escape(location), str::to_owned);
-        let url = self.url.join(&text).map_err(|reason| unreadable(&text, reason))?;
-        let is_same_origin = url.origin() == self.url.origin();
-        let mut joined = Self::new(url, &text)?;
-        if joined.authorization.is_none() && is_same_origin {
-            joined.authorization.clone_from(&self.authorization);
+        let mut url = self.written.join(&text).map_err(|reason| unreadable(&text, reason))?;
+        let has_its_own = !url.username().is_empty() || url.password().is_some();
+        if !has_its_own && url.origin() == self.written.origin() {
+            // These fail for an address without a host only.
+            let _ = url.set_username(self.written.username());
+            let _ = url.set_password(self.written.password());
         }
-        Ok(joined)
+        Self::new(url, &text)
     }
 
-    fn new(mut url: Url, text: &str) -> Result<Self, AddressError> {
-        if !matches!(url.scheme(), "http" | "https") {
+    fn new(written: Url, text: &str) -> Result<Self, AddressError> {
+        if !matches!(written.scheme(), "http" | "https") {
             return Err(AddressError::Scheme { address: without_credentials(text) });
         }
-        let authorization = authorization(&url);
-        // Neither fails for an address that has a host, as these schemes require.
+        let authorization = authorization(&written);
+        let mut url = written.clone();
         let _ = url.set_username("");
         let _ = url.set_password(None);
         url.set_fragment(None);
         let uri = to_uri(&url).ok_or_else(|| AddressError::TooLong { bytes: url.as_str().len() })?;
-        Ok(Self { url, uri, authorization })
+        Ok(Self { written, url, uri, authorization })
+    }
+
+    /// With credentials: for what is relative to it, or asked again later. Not for people.
+    #[must_use]
+    pub(crate) fn with_credentials(&self) -> &str {
+        self.written.as_str()
     }
 
     /// What a request is made for. Without credentials.
@@ -110,6 +119,12 @@ impl Address {
     #[must_use]
     pub fn authorization(&self) -> Option<&HeaderValue> {
         self.authorization.as_ref()
+    }
+
+    /// Without credentials.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.url
     }
 
     /// Without credentials.

@@ -135,48 +135,91 @@ impl Metadata {
     /// Reads a block, with or without the zeros behind it.
     ///
     /// Values may contain quotes (`StreamTitle='Don't';`), may lack the closing quote where the block ends, and may be
-    /// in UTF-8 or, failing that, in Latin-1.
+    /// in UTF-8, with a character cut at the end, or in Windows-1252. A title may be a list of fields itself
+    /// (`title="Song",artist="Singer"`), as large networks send it.
     #[must_use]
     pub fn parse(block: &[u8]) -> Self {
-        let text = decode_text(block);
+        let length = block.iter().position(|&byte| byte == 0).unwrap_or(block.len());
         let mut metadata = Self::default();
-        let mut rest = text.as_str();
+        let mut rest = &block[..length];
         while let Some((key, value, behind)) = next_field(rest) {
             rest = behind;
-            if key.eq_ignore_ascii_case("StreamTitle") {
-                metadata.title = Some(printable(value));
-            } else if key.eq_ignore_ascii_case("StreamUrl") {
-                metadata.url = Some(printable(value));
+            // Each by itself: one that is cut is no reason to read the others wrongly.
+            let value = || printable(&text::decode(value));
+            if key.eq_ignore_ascii_case(b"StreamTitle") {
+                let title = value();
+                metadata.title = Some(title_in_fields(&title).unwrap_or(title));
+            } else if key.eq_ignore_ascii_case(b"StreamUrl") {
+                metadata.url = Some(value());
             }
         }
         metadata
     }
 }
 
-/// Text up to the first zero byte.
-fn decode_text(block: &[u8]) -> String {
-    let length = block.iter().position(|&byte| byte == 0).unwrap_or(block.len());
-    text::decode(&block[..length])
-}
-
 /// Key, value, and what comes behind them, for the first `key='value';` in `text`.
-fn next_field(text: &str) -> Option<(&str, &str, &str)> {
-    let (key, rest) = text.split_once("='")?;
+fn next_field(text: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let equals = find(text, b"='")?;
+    let (key, rest) = (&text[..equals], &text[equals + 2..]);
     // A value ends at `';` where that is followed by the next field or by nothing: a title may contain it.
-    let end = rest.match_indices("';").map(|(at, _)| at).find(|&at| {
-        let behind = rest[at + 2..].trim_start();
-        behind.is_empty() || starts_with_key(behind)
-    });
-    let (value, behind) = match end {
-        Some(end) => (&rest[..end], &rest[end + 2..]),
-        None => (rest.trim_end_matches(';').strip_suffix('\'').unwrap_or(rest), ""),
-    };
-    Some((key.trim(), value, behind))
+    let mut from = 0;
+    while let Some(end) = find(&rest[from..], b"';").map(|at| from + at) {
+        let behind = rest[end + 2..].trim_ascii_start();
+        if behind.is_empty() || starts_with_key(behind) {
+            return Some((key.trim_ascii(), &rest[..end], behind));
+        }
+        from = end + 2;
+    }
+    let mut value = rest;
+    while let Some(shorter) = value.strip_suffix(b";") {
+        value = shorter;
+    }
+    Some((key.trim_ascii(), value.strip_suffix(b"'").unwrap_or(rest), b""))
 }
 
-fn starts_with_key(text: &str) -> bool {
-    let key_bytes = text.bytes().take_while(u8::is_ascii_alphanumeric).count();
-    key_bytes > 0 && text[key_bytes..].starts_with("='")
+fn find(text: &[u8], what: &[u8]) -> Option<usize> {
+    text.windows(what.len()).position(|window| window == what)
+}
+
+/// Whether a field begins here. Those of advertisements have names such as `adw_ad`.
+fn starts_with_key(text: &[u8]) -> bool {
+    let is_of_key = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.".contains(byte);
+    let key_bytes = text.iter().take_while(|byte| is_of_key(byte)).count();
+    key_bytes > 0 && text[key_bytes..].starts_with(b"='")
+}
+
+/// The title in `title="Song",artist="Singer",…` or in `Singer - text="Song" …`; `None` if it is a plain one.
+fn title_in_fields(text: &str) -> Option<String> {
+    const TITLES: [&str; 2] = ["title", "text"];
+    let (before, fields) = match text.split_once(" - text=\"") {
+        Some((before, _)) => (before.trim(), &text[before.len() + " - ".len()..]),
+        None => ("", text.trim_start()),
+    };
+    if !["title", "artist", "text"].iter().any(|name| field_of(fields, name).is_some() && fields.starts_with(name)) {
+        return None;
+    }
+    let title = TITLES.iter().find_map(|name| field_of(fields, name)).unwrap_or_default();
+    let artist = field_of(fields, "artist").filter(|artist| !artist.is_empty()).unwrap_or(before);
+    Some(match (artist, title) {
+        ("", one) | (one, "") => one.to_owned(),
+        (artist, title) => format!("{artist} - {title}"),
+    })
+}
+
+/// The value of `name="value"` among fields that commas or spaces separate. It ends at a quote with nothing or such a
+/// separator behind it: a title may contain others.
+fn field_of<'a>(fields: &'a str, name: &str) -> Option<&'a str> {
+    let opening = format!("{name}=\"");
+    let is_first = |at: usize| at == 0 || fields[..at].ends_with([',', ' ']);
+    let start = fields.match_indices(&opening).map(|(at, _)| at).find(|&at| is_first(at))? + opening.len();
+    let value = &fields[start..];
+    let is_last = |at: usize| {
+        let behind = value[at + 1..].trim_start_matches([',', ' ']);
+        let name_bytes = behind.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count();
+        behind.is_empty() || name_bytes > 0 && behind[name_bytes..].starts_with('=')
+    };
+    let end = value.match_indices('"').map(|(at, _)| at).find(|&at| is_last(at));
+    Some(value[..end.unwrap_or(value.len())].trim())
 }
 
 /// Mixes metadata into audio: the station's side of [`IcyDemux`].
@@ -266,6 +309,47 @@ mod tests {
     }
 
     #[test]
+    fn fields_inside_a_title_are_read() {
+        let ad = "StreamTitle='';StreamUrl='';adw_ad='true';durationMilliseconds='30000';insertionType='midroll';";
+        assert_eq!(title_of(ad.as_bytes()).as_deref(), Some(""));
+        for (sent, title) in [
+            (
+                r#"title="Twisted",artist="Keith Sweat",url="song_spot=\"M\" MediaBaseId=\"0\"""#,
+                "Keith Sweat - Twisted",
+            ),
+            (r#"artist="Keith Sweat",title="Twisted""#, "Keith Sweat - Twisted"),
+            (
+                r#"Keith Sweat - text="Twisted" song_spot="M" MediaBaseId="1104587" itunesTrackId="0""#,
+                "Keith Sweat - Twisted",
+            ),
+            (r#"title="Say "Hey", then go",artist="A "B" C",url="""#, "A \"B\" C - Say \"Hey\", then go"),
+            (r#"title="Only""#, "Only"),
+            (r#"title="",artist="""#, ""),
+            (r#"artist="Only",title="""#, "Only"),
+            (r#"text="Spot Block End" amgTrackId="9876543""#, "Spot Block End"),
+            (r#"title="Cut of"#, "Cut of"),
+            (r#"The "title" - song"#, r#"The "title" - song"#),
+            (r#"A - My title="x""#, r#"A - My title="x""#),
+            (r#"x="1",title="a""#, r#"x="1",title="a""#),
+        ] {
+            assert_eq!(
+                title_of(format!("StreamTitle='{sent}';StreamUrl='u';").as_bytes()).as_deref(),
+                Some(title),
+                "{sent}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_title_is_read_in_its_own_charset() {
+        let cut = b"StreamTitle='Bj\xc3\xb6rk - J\xc3';StreamUrl='http://x/\xe9';";
+        assert_eq!(title_of(cut).as_deref(), Some("Bj\u{f6}rk - J"));
+        assert_eq!(Metadata::parse(cut).url.as_deref(), Some("http://x/\u{e9}"));
+        let quotes = b"StreamTitle='Don\x92t \x96 \x93Stop\x94 \x80';";
+        assert_eq!(title_of(quotes).as_deref(), Some("Don\u{2019}t \u{2013} \u{201c}Stop\u{201d} \u{20ac}"));
+    }
+
+    #[test]
     fn text_that_is_not_utf8_is_latin1() {
         assert_eq!(title_of(b"StreamTitle='Bj\xf6rk';").as_deref(), Some("Björk"));
         assert_eq!(title_of("StreamTitle='Björk';".as_bytes()).as_deref(), Some("Björk"));
@@ -350,7 +434,7 @@ mod tests {
         }
 
         #[test]
-        fn no_metadata_text_is_too_strange(block in "(Stream(Title|Url)|='|';|'|;|[a-zA-Z\u{0}\u{1b} öx]){0,40}") {
+        fn no_metadata_text_is_too_strange(block in "(Stream(Title|Url)|='|';|'|;|title=\"|artist=\"| - text=\"|\"|,|[a-zA-Z\u{0}\u{1b} öx]){0,40}") {
             prop_assert!(Metadata::parse(block.as_bytes()).title.is_none_or(|title| !title.contains('\0')));
         }
     }

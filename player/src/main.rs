@@ -209,6 +209,7 @@ struct GetArgs {
 const EXIT_LEFT_OUT: u8 = 3;
 
 fn main() -> ExitCode {
+    ignore_size_signal();
     let ended = match Cli::parse().command {
         Command::Demo(args) => run_demo(&args).map(|()| ExitCode::SUCCESS),
         Command::Play(args) => run_play(&args),
@@ -221,6 +222,15 @@ fn main() -> ExitCode {
             let _ = writeln!(std::io::stderr(), "roundelay: {error}");
             error.downcast_ref().map_or(ExitCode::FAILURE, |error: &GetError| error.exit_code().into())
         }
+    }
+}
+
+/// A file that would be longer than `ulimit -f` allows is an error of the write, and not the end of the program.
+fn ignore_size_signal() {
+    #[cfg(unix)]
+    {
+        // Whoever catches it without doing anything gets the error. The flag is nobody's; a refusal leaves all as it was.
+        let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, std::sync::Arc::default());
     }
 }
 

@@ -14,7 +14,7 @@ use thiserror::Error;
 use crate::decode::{DecodeError, DecodeOptions, Decoding, Format, LeftOut, Reports};
 use crate::get::{Download, GetError};
 use crate::programme::Programme;
-use crate::source::{Source, SourceError, Tuned};
+use crate::source::{Client, Source, SourceError, Tuned};
 use crate::text::{printable, printable_path};
 use crate::timeline::{Connection, Timeline};
 
@@ -133,7 +133,7 @@ impl Media {
     /// Whether a programme goes on by itself.
     #[must_use]
     pub fn is_live(programme: &Programme) -> bool {
-        matches!(programme, Programme::Live(_))
+        matches!(programme, Programme::Live { .. })
     }
 
     /// Begins to receive a programme, and to decode it.
@@ -153,7 +153,7 @@ impl Media {
         let reports = Reports { opened, left_out, ended: decoded };
         let (timeline, cancel) = (timeline.clone(), cancel.clone());
         match programme {
-            Programme::Live(tuned) => {
+            Programme::Live { tuned, mut route } => {
                 let failed = |reason| MediaError::Storage { what: "the ring".into(), reason };
                 let capacity = window.bytes(&tuned);
                 let ring = Resource::open(cancel.clone(), RingOptions::new(capacity)).map_err(failed)?;
@@ -161,12 +161,13 @@ impl Media {
                 let writer = ring.writer().map_err(failed)?;
                 let decoding = Decoding::start(cursor, Arc::new(|_| {}), options, timeline.clone(), cancel, reports)?;
                 let ended = |result: Result<(), SourceError>| received(result.map_err(Into::into));
-                let source = Source::listen(tuned, writer, timeline, decoding.state(), ended)?;
+                let again = move |client: &Client| route.call(client);
+                let source = Source::listen(tuned, again, writer, timeline, decoding.state(), ended)?;
                 Ok((Self::Live { source, reader: ring.reader() }, decoding))
             }
             Programme::Remote(tuned) => {
                 let ended = |result: Result<(), GetError>| received(result.map_err(Into::into));
-                let name = tuned.url().split(['?', '#']).next().and_then(|path| path.rsplit('/').next()).map(printable);
+                let name = tuned.called().file_name();
                 timeline.connected(0, Connection { station_name: name, content_type: None });
                 let download = Download::start(tuned.into_answer(), connections, PATIENCE, cancel.clone(), ended)?;
                 let cursor = download.reader().into_cursor(OnLap::Error);

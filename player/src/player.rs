@@ -22,6 +22,7 @@ use roundelay::CancelToken;
 use roundelay::pcm::{Epoch, PcmReader, Tap};
 use thiserror::Error;
 
+use crate::address::without_credentials;
 use crate::decode::{DecodeError, DecodeOptions, Decoding, Format, LeftOut, Target, WhenLapped};
 use crate::keys::{self, Key, Keyboard};
 use crate::media::{Media, MediaError, Told, WindowSize};
@@ -29,10 +30,11 @@ use crate::output::{
     DeviceState, FlowOptions, Marks, Output, OutputError, OutputOptions, Playback, Recording, Scheduling, Timings,
     Transport,
 };
+use crate::playlist::List;
 use crate::programme::{self, Found, Programme, ProgrammeError, Queue};
 use crate::status::{Display, Meter, Phase, Position, Snapshot};
 use crate::summary::Summary;
-use crate::text::{printable, printable_path};
+use crate::text::printable_path;
 use crate::timeline::{Moment, Timeline};
 
 /// The status is drawn this often: as seldom as a meter can be looked at.
@@ -138,7 +140,7 @@ pub enum PlayError {
         path: PathBuf,
     },
     /// Nothing in a list can be played.
-    #[error("nothing in the playlist {} can be played; the last one: {last}", printable(.address))]
+    #[error("nothing in the playlist {} can be played; the last one: {last}", without_credentials(.address))]
     NoneOf {
         /// Where it is.
         address: String,
@@ -282,8 +284,12 @@ impl Player {
         while let Some(address) = queue.take_next() {
             let Some(found) = self.find(&address, keyboard.as_ref(), display) else { return Ok(()) };
             let result = match found {
-                Ok(Found::List(entries)) => {
+                Ok(Found::List(List { entries, left_out, first_left_out })) => {
                     is_list = true;
+                    if let Some(first) = first_left_out {
+                        let list = without_credentials(&address);
+                        display.announce(&format!("left out of the playlist {list}: {left_out}, the first {first:?}"));
+                    }
                     for entry in &entries {
                         not_the_recording(recording.as_ref(), Path::new(&entry.address))?;
                     }
@@ -292,9 +298,11 @@ impl Player {
                         Err(error) => Err(error.into()),
                     }
                 }
-                Ok(Found::Programme(programme)) => {
-                    if let Programme::Local { path } = &programme {
-                        not_the_recording(recording.as_ref(), path)?;
+                Ok(Found::Programme(mut programme)) => {
+                    match &mut programme {
+                        Programme::Local { path } => not_the_recording(recording.as_ref(), path)?,
+                        Programme::Live { route, .. } => *route = queue.route(),
+                        Programme::Remote(_) => {}
                     }
                     let opened = match (output.take(), &recording) {
                         (Some(output), _) => output,
@@ -387,7 +395,8 @@ impl Player {
                 Ok(_) => {}
                 Err(_) => {
                     // A terminal that is gone is no reason to stop.
-                    let _ = display.show(&Snapshot { title: Some(printable(address)), ..Snapshot::default() });
+                    let _ =
+                        display.show(&Snapshot { title: Some(without_credentials(address)), ..Snapshot::default() });
                 }
             }
         }

@@ -1,7 +1,8 @@
 //! Playlists: a list of addresses where a stream was expected.
 //!
 //! Stations publish their address in one, in a format of Winamp's time: `.m3u`, `.pls`, seldom `.xspf`. All are read
-//! tolerantly: text is UTF-8 or, failing that, Latin-1; lines end as they like; what is not understood is passed over.
+//! tolerantly: by what they contain, whatever a server calls them; text is UTF-8 or, failing that, Windows-1252 or, with
+//! a mark at its beginning, UTF-16; lines end as they like; what is not understood is passed over.
 //! Two that look alike are told apart and refused by name: HLS, which cuts a stream into files behind a list that
 //! changes, and `.asx` of Windows Media.
 //!
@@ -17,6 +18,7 @@ use std::path::Path;
 use thiserror::Error;
 use url::{ParseError, Url};
 
+use crate::address::without_credentials;
 use crate::text;
 
 /// A longer one is none. A megabyte is some ten thousand songs.
@@ -99,13 +101,24 @@ pub struct Entry {
     pub title: Option<String>,
 }
 
+/// What is in a playlist.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct List {
+    /// What can be played, in order; never empty where there was no error.
+    pub entries: Vec<Entry>,
+    /// How many more there are that cannot be played from here.
+    pub left_out: usize,
+    /// The first of these. Free of control characters and passwords.
+    pub first_left_out: Option<String>,
+}
+
 /// Recognises playlists and reads them.
 #[derive(Clone, Copy, Debug)]
 pub struct Playlist;
 
 impl Playlist {
-    /// What kind of playlist this is, if it is one: by its first bytes (a kilobyte will do), by the type that the server
-    /// gives, or by the end of its name, in that order.
+    /// What kind of playlist this is, if it is one: by its first bytes (a kilobyte will do) or, of text that shows nothing,
+    /// by the type that the server gives or the end of its name.
     #[must_use]
     pub fn recognise(content_type: Option<&str>, address: &str, beginning: &[u8]) -> Option<Kind> {
         let beginning = &beginning[..beginning.len().min(4_096)];
@@ -128,30 +141,28 @@ impl Playlist {
                 text.contains("<playlist").then_some(Kind::Xspf)
             };
         }
-        // Text has none of these; audio has them soon. A byte below is what MP3 and AAC begin a frame with.
-        if beginning.first() == Some(&0xff) || beginning.contains(&0) || text.starts_with("id3") {
+        if !text::is_text(beginning) {
             return None;
         }
-        match Kind::of_type(content_type) {
-            Some(Some(Kind::M3u)) => Some(m3u_or_hls(text)),
-            Some(kind) => kind,
-            None => match Kind::of_name(address)? {
-                Kind::M3u => Some(m3u_or_hls(text)),
-                kind => Some(kind),
-            },
+        if let Some(kind) = kind_of_lines(text) {
+            return Some(kind);
+        }
+        match Kind::of_type(content_type).or_else(|| Kind::of_name(address))? {
+            Kind::M3u => Some(m3u_or_hls(text)),
+            kind => Some(kind),
         }
     }
 
-    /// The entries of a playlist that was found at `base`, in their order.
+    /// What is in a playlist that was found at `base`.
     ///
     /// # Errors
     /// [`PlaylistError`], if there is nothing to play.
-    pub fn parse(kind: Kind, bytes: &[u8], base: Base<'_>) -> Result<Vec<Entry>, PlaylistError> {
+    pub fn parse(kind: Kind, bytes: &[u8], base: Base<'_>) -> Result<List, PlaylistError> {
         if bytes.len() > MOST_BYTES {
             return Err(PlaylistError::TooLong);
         }
         let text = decode(bytes);
-        let mut entries = Entries { base, entries: Vec::new(), unusable: None };
+        let mut entries = Entries { base, list: List::default() };
         match kind {
             Kind::M3u => read_m3u(&text, &mut entries)?,
             Kind::Pls => read_pls(&text, &mut entries),
@@ -159,30 +170,30 @@ impl Playlist {
             Kind::Hls => return Err(PlaylistError::Hls),
             Kind::Asx => return Err(PlaylistError::Asx),
         }
-        match (entries.entries, entries.unusable) {
-            (entries, _) if !entries.is_empty() => Ok(entries),
-            (_, Some(first)) => Err(PlaylistError::Unusable { first }),
-            (_, None) => Err(PlaylistError::Empty),
+        match entries.list {
+            list if !list.entries.is_empty() => Ok(list),
+            List { first_left_out: Some(first), .. } => Err(PlaylistError::Unusable { first }),
+            _ => Err(PlaylistError::Empty),
         }
     }
 }
 
 impl Kind {
-    /// What a server says; nothing, if it says nothing that means something, and none, if it is no playlist.
-    fn of_type(content_type: Option<&str>) -> Option<Option<Self>> {
+    /// What a server says. Of text it need not be true: a list is often sent as `audio/mpeg`, or as nothing in particular.
+    fn of_type(content_type: Option<&str>) -> Option<Self> {
         let name = content_type?.split(';').next()?.trim().to_ascii_lowercase();
         match name.as_str() {
             "audio/x-mpegurl"
             | "audio/mpegurl"
+            | "audio/x-m3u"
+            | "audio/m3u"
             | "application/x-mpegurl"
             | "application/mpegurl"
-            | "application/vnd.apple.mpegurl" => Some(Some(Self::M3u)),
-            "audio/x-scpls" | "audio/scpls" | "application/pls" | "application/pls+xml" => Some(Some(Self::Pls)),
-            "application/xspf+xml" => Some(Some(Self::Xspf)),
-            "video/x-ms-asx" | "audio/x-ms-wax" | "video/x-ms-wvx" => Some(Some(Self::Asx)),
-            "" | "application/octet-stream" | "application/binary" | "unknown/unknown" => None,
-            name if name.starts_with("text/") => None,
-            _ => Some(None),
+            | "application/vnd.apple.mpegurl" => Some(Self::M3u),
+            "audio/x-scpls" | "audio/scpls" | "application/pls" | "application/pls+xml" => Some(Self::Pls),
+            "application/xspf+xml" => Some(Self::Xspf),
+            "video/x-ms-asx" | "audio/x-ms-wax" | "video/x-ms-wvx" => Some(Self::Asx),
+            _ => None,
         }
     }
 
@@ -204,38 +215,53 @@ fn m3u_or_hls(text: &str) -> Kind {
     if text.lines().any(|line| line.trim_start().starts_with("#ext-x-")) { Kind::Hls } else { Kind::M3u }
 }
 
+/// What plain text is by its lines: it may lack the first one, or have others before it. The last line may be cut.
+fn kind_of_lines(text: &str) -> Option<Kind> {
+    let mut lines = text.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty());
+    if lines.clone().any(|line| line == "[playlist]" || pls_number(line, "file").is_some()) {
+        return Some(Kind::Pls);
+    }
+    let first = lines.find(|line| !line.starts_with('#'))?;
+    let is_address = first.starts_with("http://") || first.starts_with("https://");
+    let begins_with_m3u = || text.lines().any(|line| line.trim_start().starts_with("#ext"));
+    (is_address || begins_with_m3u()).then(|| m3u_or_hls(text))
+}
+
+/// The number in `file12=`; nought, if there is none. `line` is in small letters.
+fn pls_number(line: &str, field: &str) -> Option<u32> {
+    let number = line.split_once('=')?.0.trim().strip_prefix(field)?;
+    if number.is_empty() { Some(0) } else { number.parse().ok() }
+}
+
 /// The text of `bytes`, without a mark at its beginning.
 fn decode(bytes: &[u8]) -> String {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    text::decode(bytes)
+    match encoding_rs::Encoding::for_bom(bytes) {
+        Some((encoding, _)) if encoding != encoding_rs::UTF_8 => encoding.decode(bytes).0.into_owned(),
+        mark => text::decode(&bytes[mark.map_or(0, |(_, length)| length)..]),
+    }
 }
 
 /// What was found so far.
 struct Entries<'a> {
     base: Base<'a>,
-    entries: Vec<Entry>,
-    /// The first that leads nowhere.
-    unusable: Option<String>,
+    list: List,
 }
 
 impl Entries<'_> {
-    fn is_full(&self) -> bool {
-        self.entries.len() >= MOST_ENTRIES
-    }
-
     fn add(&mut self, address: &str, title: Option<&str>) {
         let address = address.trim();
-        if address.is_empty() || self.is_full() {
+        if address.is_empty() {
             return;
         }
-        match resolve(address, self.base) {
+        match resolve(address, self.base).filter(|_| self.list.entries.len() < MOST_ENTRIES) {
             Some(address) => {
                 let title = title.map(printable).filter(|title| !title.is_empty());
-                self.entries.push(Entry { address, others: Vec::new(), title });
+                self.list.entries.push(Entry { address, others: Vec::new(), title });
             }
             None => {
-                let unusable = || printable(address).chars().take(200).collect();
-                self.unusable.get_or_insert_with(unusable);
+                self.list.left_out += 1;
+                let unusable = || without_credentials(address).chars().take(200).collect();
+                self.list.first_left_out.get_or_insert_with(unusable);
             }
         }
     }
@@ -247,21 +273,23 @@ fn resolve(address: &str, base: Base<'_>) -> Option<String> {
         return None;
     }
     let web = |url: Url| matches!(url.scheme(), "http" | "https").then(|| url.into());
-    match (Url::parse(address), base) {
-        // A letter of a drive is no scheme.
-        (Ok(url), Base::File(_)) if url.scheme().len() > 1 => match url.scheme() {
-            "file" => url.to_file_path().ok()?.to_str().map(str::to_owned),
-            _ => web(url),
+    match base {
+        Base::Address(base) => match Url::parse(address) {
+            // The name of a file may have a colon in it.
+            Ok(_) if address.contains(": ") && !address.contains("://") => {
+                web(Url::parse(base).ok()?.join(&format!("./{address}")).ok()?)
+            }
+            Ok(url) => web(url),
+            Err(ParseError::RelativeUrlWithoutBase) => web(Url::parse(base).ok()?.join(address).ok()?),
+            Err(_) => None,
         },
-        (Ok(url), Base::Address(_)) => web(url),
-        (Err(ParseError::RelativeUrlWithoutBase), Base::Address(base)) => {
-            web(Url::parse(base).ok()?.join(address).ok()?)
-        }
-        (Ok(_) | Err(ParseError::RelativeUrlWithoutBase), Base::File(base)) => {
-            let folder = base.parent().unwrap_or(Path::new(""));
-            folder.join(address).to_str().map(str::to_owned)
-        }
-        (Err(_), _) => None,
+        Base::File(base) => match Url::parse(address) {
+            Ok(url) if url.scheme() == "file" => url.to_file_path().ok()?.to_str().map(str::to_owned),
+            // Without two slashes behind it, a colon is part of the name of a file.
+            Ok(url) if address.contains("://") && url.scheme().len() > 1 => web(url),
+            Err(_) if starts_with(address, "http://") || starts_with(address, "https://") => None,
+            _ => base.parent().unwrap_or(Path::new("")).join(address).to_str().map(str::to_owned),
+        },
     }
 }
 
@@ -304,13 +332,12 @@ fn title_of_extinf(line: &str) -> Option<&str> {
 fn read_pls(text: &str, entries: &mut Entries<'_>) {
     let mut files = BTreeMap::<u32, (Option<&str>, Option<&str>)>::new();
     for line in text.split(['\n', '\r']) {
-        let Some((key, value)) = line.split_once('=') else { continue };
-        let key = key.trim().to_ascii_lowercase();
-        let number = |number: &str| if number.is_empty() { Some(0) } else { number.parse().ok() };
+        let Some((_, value)) = line.split_once('=') else { continue };
+        let key = line.trim().to_ascii_lowercase();
         // The first of two of the same name counts.
-        if let Some(number) = key.strip_prefix("file").and_then(number) {
+        if let Some(number) = pls_number(&key, "file") {
             files.entry(number).or_default().0.get_or_insert(value);
-        } else if let Some(number) = key.strip_prefix("title").and_then(number) {
+        } else if let Some(number) = pls_number(&key, "title") {
             files.entry(number).or_default().1.get_or_insert(value);
         }
     }
@@ -331,18 +358,18 @@ fn read_xspf(text: &str, entries: &mut Entries<'_>) -> Result<(), PlaylistError>
             (Some(creator), Some(title)) => Some(format!("{creator} - {title}")),
             (one, other) => one.or(other).map(str::to_owned),
         };
-        let before = entries.entries.len();
+        let before = entries.list.entries.len();
         let locations = track.children().filter(|node| node.tag_name().name() == "location");
         for location in locations.filter_map(|node| node.text()).map(str::trim).take(MOST_LOCATIONS) {
             // Locations are URLs even where they are paths.
             match entries.base {
-                Base::File(_) if !location.contains(':') => entries.add(&unescape(location), title.as_deref()),
+                Base::File(_) if !location.contains("://") => entries.add(&unescape(location), title.as_deref()),
                 _ => entries.add(location, title.as_deref()),
             }
         }
         // Further locations are of the same song.
-        let others: Vec<_> = entries.entries.drain(entries.entries.len().min(before + 1)..).collect();
-        if let Some(entry) = entries.entries.get_mut(before) {
+        let others: Vec<_> = entries.list.entries.drain(entries.list.entries.len().min(before + 1)..).collect();
+        if let Some(entry) = entries.list.entries.get_mut(before) {
             entry.others.extend(others.into_iter().map(|entry| entry.address));
         }
     }
@@ -371,8 +398,8 @@ mod tests {
     const HERE: Base<'_> = Base::Address("http://radio.example:8000/lists/all.m3u?x=1");
 
     fn parse(kind: Kind, text: &[u8], base: Base<'_>) -> Vec<(String, Option<String>)> {
-        let entries = Playlist::parse(kind, text, base).unwrap();
-        entries.into_iter().map(|entry| (entry.address, entry.title)).collect()
+        let list = Playlist::parse(kind, text, base).unwrap();
+        list.entries.into_iter().map(|entry| (entry.address, entry.title)).collect()
     }
 
     fn entry(address: &str, title: Option<&str>) -> (String, Option<String>) {
@@ -445,7 +472,7 @@ mod tests {
             parse(Kind::Xspf, text.as_bytes(), HERE),
             [entry("http://a.example/1", Some("A - B & C")), entry("http://radio.example:8000/lists/two", None),]
         );
-        let entries = Playlist::parse(Kind::Xspf, text.as_bytes(), HERE).unwrap();
+        let entries = Playlist::parse(Kind::Xspf, text.as_bytes(), HERE).unwrap().entries;
         assert_eq!((&*entries[0].others, &*entries[1].others), (&["http://b.example/1".to_owned()][..], &[][..]));
         let bomb = "<!DOCTYPE x [<!ENTITY a \"aaaa\">]><playlist>&a;</playlist>";
         assert!(matches!(Playlist::parse(Kind::Xspf, bomb.as_bytes(), HERE), Err(PlaylistError::Xml(_))));
@@ -481,13 +508,84 @@ mod tests {
         assert_eq!(recognise(Some("AUDIO/X-SCPLS"), "/listen", b""), Some(Kind::Pls));
         assert_eq!(recognise(Some("text/plain"), "http://a.example/a.PLS?b=.mp3", b""), Some(Kind::Pls));
         assert_eq!(recognise(None, "a.m3u8", line), Some(Kind::M3u));
-        assert_eq!(recognise(Some("audio/mpeg"), "/listen.m3u", line), None);
         assert_eq!(recognise(Some("audio/mpeg"), "/listen", b"  [playlist]\nFile1=x"), Some(Kind::Pls));
         assert_eq!(recognise(Some("audio/x-mpegurl"), "/listen.m3u", b"\xff\xfb\x90\x44"), None);
         assert_eq!(recognise(None, "/listen.m3u", b"OggS\0\x02"), None);
         assert_eq!(recognise(None, "/live", b"ID3\x04"), None);
         assert_eq!(recognise(Some("text/html"), "/", b"<!doctype html><p>our playlists"), None);
         assert_eq!(recognise(None, "/", b"<?xml version='1.0'?><playlist/>"), Some(Kind::Xspf));
+    }
+
+    #[test]
+    fn a_list_is_known_by_its_lines_whatever_it_is_called() {
+        let lists: [(&[u8], Kind); 9] = [
+            (b"http://a.example/live\n", Kind::M3u),
+            (b"# best ones\r\n\r\nHTTPS://a.example/live\r\n", Kind::M3u),
+            (b"\xef\xbb\xbf  http://a.example/live", Kind::M3u),
+            (b"# first\n#EXTINF:-1,A\nlow.mp3\n", Kind::M3u),
+            (b"\xff\xfeh\0t\0t\0p\0:\0/\0/\0a\0/\0\n\0", Kind::M3u),
+            (b"\r\n[Playlist]\r\nFile1=http://a.example/", Kind::Pls),
+            (b"; a remark\n[playlist]\nFile1=low.mp3", Kind::Pls),
+            (b"NumberOfEntries=1\nFile1=http://a.example/\n", Kind::Pls),
+            (b"<?xml version='1.0'?><!-- - --><playlist version='1'>", Kind::Xspf),
+        ];
+        let types = [
+            "binary/octet-stream",
+            "application/octet-stream",
+            "audio/x-m3u",
+            "audio/mpeg",
+            "application/xml",
+            "text/plain",
+            "text/html",
+            "nonsense",
+        ];
+        for (list, kind) in lists {
+            for content_type in types.map(Some).into_iter().chain([None]) {
+                let recognised = Playlist::recognise(content_type, "http://a.example/listen", list);
+                assert_eq!(recognised, Some(kind), "{content_type:?}: {}", list.escape_ascii());
+            }
+        }
+        assert_eq!(parse(Kind::M3u, lists[4].0, HERE), [entry("http://a/", None)]);
+        for other in [
+            &b"File not found"[..],
+            b"<html>http://a.example/",
+            b"{\"a\": 1}",
+            b"\xff\xfb\x90http://a/",
+            b"",
+            b"ID3\x04",
+        ] {
+            assert_eq!(Playlist::recognise(Some("audio/mpeg"), "/listen", other), None, "{}", other.escape_ascii());
+        }
+        assert_eq!(Playlist::recognise(Some("audio/mpeg"), "/listen.m3u", b"low.mp3\n"), Some(Kind::M3u));
+    }
+
+    #[test]
+    fn a_name_with_a_colon_is_a_file_here() {
+        let base = Base::File(Path::new("music/a.m3u"));
+        let names = b"Artist: Song.mp3\n10:15 Saturday Night.mp3\nRe:mix.mp3\n";
+        let list = Playlist::parse(Kind::M3u, names, base).unwrap();
+        let addresses: Vec<_> = list.entries.iter().map(|entry| &*entry.address).collect();
+        assert_eq!(addresses, ["music/Artist: Song.mp3", "music/10:15 Saturday Night.mp3", "music/Re:mix.mp3"]);
+        assert_eq!(parse(Kind::M3u, b"A: B.mp3", HERE)[0].0, "http://radio.example:8000/lists/A:%20B.mp3");
+        let pls = parse(Kind::Pls, b"File1=Artist: Song.mp3", base);
+        assert_eq!(pls, [entry("music/Artist: Song.mp3", None)]);
+        for location in ["Artist: Song.mp3", "Artist%3A%20Song.mp3"] {
+            let xspf =
+                format!("<playlist><trackList><track><location>{location}</location></track></trackList></playlist>");
+            assert_eq!(parse(Kind::Xspf, xspf.as_bytes(), base), [entry("music/Artist: Song.mp3", None)]);
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_is_counted() {
+        let text = b"http://a.example/1\nrtsp://me:secret@b.example/2\nhttp://c.example:99999/\nhttp://d.example/4\n";
+        for base in [HERE, Base::File(Path::new("a.m3u"))] {
+            let list = Playlist::parse(Kind::M3u, text, base).unwrap();
+            assert_eq!((list.entries.len(), list.left_out), (2, 2));
+            assert_eq!(list.first_left_out.as_deref(), Some("rtsp://b.example/2"));
+        }
+        let many = "a\n".repeat(MOST_ENTRIES + 5);
+        assert_eq!(Playlist::parse(Kind::M3u, many.as_bytes(), HERE).unwrap().left_out, 5);
     }
 
     #[test]
@@ -516,7 +614,7 @@ mod tests {
             let bases = [HERE, Base::Address(&address), Base::File(Path::new(&address))];
             for kind in [Kind::M3u, Kind::Pls, Kind::Xspf, Kind::Hls, Kind::Asx].into_iter().chain(recognised) {
                 for base in bases {
-                    let Ok(entries) = Playlist::parse(kind, &bytes, base) else { continue };
+                    let Ok(List { entries, .. }) = Playlist::parse(kind, &bytes, base) else { continue };
                     prop_assert!(!entries.is_empty());
                     for Entry { address, others, title } in entries {
                         for address in others.into_iter().chain([address]) {

@@ -3,13 +3,15 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use thiserror::Error;
 use url::Url;
 
-use crate::playlist::{Base, Entry, Kind, MOST_BYTES, MOST_NESTED, Playlist, PlaylistError};
-use crate::source::{SourceError, Tuned};
-use crate::text::{printable, printable_path, without_code};
+use crate::address::{Address, AddressError, without_credentials};
+use crate::playlist::{Base, Entry, Kind, List, MOST_BYTES, MOST_NESTED, Playlist, PlaylistError};
+use crate::source::{Again, Client, SourceError, Tuned};
+use crate::text::{printable_path, without_code};
 
 /// After so many addresses in a row that cannot be played, no more are tried: a list may name thousands.
 pub const MOST_FAILURES: usize = 50;
@@ -18,7 +20,12 @@ pub const MOST_FAILURES: usize = 50;
 #[derive(Debug)]
 pub enum Programme {
     /// A stream that goes on by itself.
-    Live(Tuned),
+    Live {
+        /// The station.
+        tuned: Tuned,
+        /// How it is called again.
+        route: Route,
+    },
     /// A file on a server.
     Remote(Tuned),
     /// A file here.
@@ -34,7 +41,7 @@ pub enum Found {
     /// Something to play.
     Programme(Programme),
     /// A list of addresses.
-    List(Vec<Entry>),
+    List(List),
 }
 
 /// Why there is nothing to play.
@@ -42,7 +49,7 @@ pub enum Found {
 #[non_exhaustive]
 pub enum ProgrammeError {
     /// Neither an address that is spoken here, nor a file.
-    #[error("{} is no address that can be played: give http:// or https://, or a file", printable(.address))]
+    #[error("{} is no address that can be played: give http:// or https://, or a file", without_credentials(.address))]
     Scheme {
         /// As it was given.
         address: String,
@@ -62,11 +69,14 @@ pub enum ProgrammeError {
         /// Its path.
         path: PathBuf,
     },
+    /// An address in the network that cannot be read.
+    #[error(transparent)]
+    Address(#[from] AddressError),
     /// The server.
     #[error(transparent)]
     Source(#[from] SourceError),
     /// A list that makes no sense, or is of a kind that is not played here.
-    #[error("the playlist {}: {reason}", printable(.address))]
+    #[error("the playlist {}: {reason}", without_credentials(.address))]
     Playlist {
         /// Where it is.
         address: String,
@@ -75,7 +85,7 @@ pub enum ProgrammeError {
         reason: PlaylistError,
     },
     /// A list that was cut.
-    #[error("the playlist {} was cut: {reason}", printable(.address))]
+    #[error("the playlist {} was cut: {reason}", without_credentials(.address))]
     Cut {
         /// Where it is.
         address: String,
@@ -85,7 +95,7 @@ pub enum ProgrammeError {
     },
     /// Lists name lists that name lists.
     #[error(
-        "the playlist {} names another playlist, and that another, and so on: nothing is ever played", printable(.address)
+        "the playlist {} names another playlist, and that another, and so on: nothing is ever played", without_credentials(.address)
     )]
     Endless {
         /// The one that was not looked at any more.
@@ -98,32 +108,55 @@ pub enum ProgrammeError {
 /// # Errors
 /// [`ProgrammeError`].
 pub fn find(address: &str) -> Result<Found, ProgrammeError> {
+    let address = address.trim();
     let unknown = || ProgrammeError::Scheme { address: address.to_owned() };
-    match address.split_once("://") {
+    match address.split_once(':') {
         Some((scheme, _)) if scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https") => {
-            find_remote(address)
+            find_remote(&Address::read(address)?)
         }
-        Some((scheme, _)) if scheme.eq_ignore_ascii_case("file") => {
+        Some((scheme, rest)) if rest.starts_with("//") && scheme.eq_ignore_ascii_case("file") => {
             let path = Url::parse(address).ok().and_then(|url| url.to_file_path().ok());
             find_local(&path.ok_or_else(unknown)?)
         }
-        Some((scheme, _)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => Err(unknown()),
+        Some((scheme, rest)) if rest.starts_with("//") && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
+            Err(unknown())
+        }
         _ => find_local(Path::new(address)),
     }
 }
 
-fn find_remote(url: &str) -> Result<Found, ProgrammeError> {
-    let tuned = Tuned::call(url)?;
-    let address = tuned.address();
-    if let Some(kind) = Playlist::recognise(tuned.content_type(), &address, &[]) {
-        let bytes =
-            tuned.read(MOST_BYTES as u64).map_err(|reason| ProgrammeError::Cut { address: address.clone(), reason })?;
-        return read_list(kind, &bytes, Base::Address(&address), &address);
+fn find_remote(address: &Address) -> Result<Found, ProgrammeError> {
+    let tuned = Tuned::call(address)?;
+    if let Some(kind) = tuned.list_kind() {
+        let found_at = tuned.address().clone();
+        let address = found_at.to_string();
+        // One more than is taken: what is too long shows.
+        let read = tuned.read(MOST_BYTES as u64 + 1);
+        let bytes = read.map_err(|reason| ProgrammeError::Cut { address: address.clone(), reason })?;
+        return read_list(kind, &bytes, Base::Address(found_at.with_credentials()), &address);
     }
     Ok(Found::Programme(match tuned.file_len() {
-        Some(_) => Programme::Remote(tuned),
-        None => Programme::Live(tuned),
+        Some(len) if has_room(len) => Programme::Remote(tuned),
+        // What is too long to be kept is heard as a stream.
+        _ => {
+            let route = Route { addresses: vec![tuned.called().with_credentials().to_owned()], ..Route::default() };
+            Programme::Live { tuned, route }
+        }
     }))
+}
+
+/// Whether a download of this length can be kept while it is played.
+#[cfg(unix)]
+fn has_room(len: u64) -> bool {
+    // For the index beside it, and whatever else is written there.
+    const MARGIN_BYTES: u64 = 16 << 20;
+    let found = rustix::fs::statvfs(&std::env::temp_dir());
+    found.is_ok_and(|system| len.saturating_add(MARGIN_BYTES) <= system.f_bavail.saturating_mul(system.f_frsize))
+}
+
+#[cfg(not(unix))]
+fn has_room(_: u64) -> bool {
+    true
 }
 
 fn find_local(path: &Path) -> Result<Found, ProgrammeError> {
@@ -154,47 +187,78 @@ fn read_list(kind: Kind, bytes: &[u8], base: Base<'_>, address: &str) -> Result<
 pub struct Queue {
     /// The next one last.
     waiting: Vec<Waiting>,
-    /// Of the address that was taken last: so many lists name it, and these are said to be the same.
-    lists: usize,
-    others: Vec<String>,
+    /// What was taken last.
+    taken: Waiting,
     /// In a row.
     failures: usize,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 struct Waiting {
     address: String,
+    /// Said to be the same.
     others: Vec<String>,
+    /// How many lists lead there.
     lists: usize,
+    /// The list that it is in, and its place there.
+    list: Option<(Arc<Listed>, usize)>,
+}
+
+/// A list, as it was.
+#[derive(Debug)]
+struct Listed {
+    /// Where it is.
+    address: String,
+    /// All that is in it.
+    addresses: Vec<String>,
 }
 
 impl Queue {
     /// Begins with an address.
     #[must_use]
     pub fn new(address: impl Into<String>) -> Self {
-        let first = Waiting { address: address.into(), others: Vec::new(), lists: 0 };
-        Self { waiting: vec![first], lists: 0, others: Vec::new(), failures: 0 }
+        let first = Waiting { address: address.into(), ..Waiting::default() };
+        Self { waiting: vec![first], taken: Waiting::default(), failures: 0 }
     }
 
     /// Takes the next address.
     pub fn take_next(&mut self) -> Option<String> {
-        let Waiting { address, others, lists } = self.waiting.pop()?;
-        (self.lists, self.others) = (lists, others);
-        Some(address)
+        self.taken = self.waiting.pop()?;
+        Some(self.taken.address.clone())
     }
 
     /// Puts what is in a list, which was found at the address that was taken last, in its place.
     ///
     /// # Errors
     /// [`ProgrammeError::Endless`].
-    pub fn put(&mut self, list: &str, entries: Vec<Entry>) -> Result<(), ProgrammeError> {
-        if self.lists > MOST_NESTED {
-            return Err(ProgrammeError::Endless { address: list.to_owned() });
+    pub fn put(&mut self, address: &str, entries: Vec<Entry>) -> Result<(), ProgrammeError> {
+        if self.taken.lists > MOST_NESTED {
+            return Err(ProgrammeError::Endless { address: address.to_owned() });
         }
-        let lists = self.lists + 1;
-        let entries = entries.into_iter().rev();
-        self.waiting.extend(entries.map(|Entry { address, others, .. }| Waiting { address, others, lists }));
+        let lists = self.taken.lists + 1;
+        let addresses = entries.iter().map(|entry| entry.address.clone()).collect();
+        let list = Arc::new(Listed { address: address.to_owned(), addresses });
+        let waiting = entries.into_iter().enumerate().map(|(place, Entry { address, others, .. })| Waiting {
+            address,
+            others,
+            lists,
+            list: Some((list.clone(), place)),
+        });
+        self.waiting.extend(waiting.rev());
         Ok(())
+    }
+
+    /// How the address that was taken last, a station's, is called again.
+    #[must_use]
+    pub fn route(&self) -> Route {
+        let Waiting { address, others, list, .. } = &self.taken;
+        let mut addresses = vec![address.clone()];
+        addresses.extend_from_slice(others);
+        if let Some((list, place)) = list {
+            let (before, behind) = list.addresses.split_at(*place);
+            addresses.extend(behind.iter().skip(1).chain(before).take(MOST_FAILURES).cloned());
+        }
+        Route { addresses, at: 0, list: list.as_ref().map(|(list, _)| list.address.clone()) }
     }
 
     /// The address that was taken last was played.
@@ -206,11 +270,70 @@ impl Queue {
     /// more to try.
     pub fn failed(&mut self) -> bool {
         self.failures += 1;
-        let mut others = std::mem::take(&mut self.others).into_iter();
-        if let Some(address) = others.next() {
-            self.waiting.push(Waiting { address, others: others.collect(), lists: self.lists });
+        let mut taken = std::mem::take(&mut self.taken);
+        if !taken.others.is_empty() {
+            taken.address = taken.others.remove(0);
+            self.waiting.push(taken);
         }
         self.failures < MOST_FAILURES && !self.waiting.is_empty()
+    }
+}
+
+/// How a station is called again that has hung up: its address, what else is in the list that named it, and that list.
+#[derive(Clone, Debug, Default)]
+pub struct Route {
+    /// At least one.
+    addresses: Vec<String>,
+    /// The one that is called next.
+    at: usize,
+    list: Option<String>,
+}
+
+impl Route {
+    /// Calls the station, as `client`.
+    ///
+    /// A station that is away is waited for. Where it refuses for good, what comes next in the list is called, and after the
+    /// last of them the list is asked again: it may lead elsewhere now. If these refuse as well they are waited for, since
+    /// servers refuse while the program that feeds them starts anew. If what comes next is no station, this one has gone.
+    pub fn call(&mut self, client: &Client) -> Again {
+        if let Some(again) = self.call_each(client) {
+            return again;
+        }
+        let again = if self.ask_list() { self.call_each(client) } else { None };
+        again.unwrap_or(Again::Away)
+    }
+
+    /// `None` if all of them refuse for good.
+    fn call_each(&mut self, client: &Client) -> Option<Again> {
+        let mut refused = None;
+        for _ in 0..self.addresses.len() {
+            let called = Address::read(&self.addresses[self.at]).map(|address| Tuned::call_by(client, &address));
+            match called {
+                Ok(Ok(tuned)) if tuned.list_kind().is_none() && tuned.file_len().is_none() => {
+                    return Some(Again::Here(Box::new(tuned)));
+                }
+                Ok(Err(error)) if error.is_lasting() => refused = Some(error),
+                // A page may come from a station under repair.
+                Ok(Err(_)) => return Some(Again::Away),
+                // A file or a list.
+                Ok(Ok(_)) | Err(_) => {
+                    if let Some(error) = refused {
+                        return Some(Again::Gone(error));
+                    }
+                }
+            }
+            self.at = (self.at + 1) % self.addresses.len();
+        }
+        None
+    }
+
+    /// Whether the list still leads somewhere.
+    fn ask_list(&mut self) -> bool {
+        let Some(Ok(Found::List(list))) = self.list.as_deref().map(find) else { return false };
+        let all = list.entries.into_iter().flat_map(|entry| std::iter::once(entry.address).chain(entry.others));
+        self.addresses = all.take(MOST_FAILURES).collect();
+        self.at = 0;
+        true
     }
 }
 

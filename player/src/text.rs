@@ -1,8 +1,41 @@
 //! What others wrote, for people to read on a terminal.
 
-/// Text in UTF-8 or, failing that, in Latin-1, where every byte is the code point of its character.
+use std::str::Utf8Chunk;
+
+use encoding_rs::WINDOWS_1252;
+
+/// Text in UTF-8 or, failing that, in Windows-1252, which is Latin-1 and what many programs send in its place.
+///
+/// Of UTF-8, characters that were cut are left out: programs cut titles at a number of bytes.
 pub(crate) fn decode(bytes: &[u8]) -> String {
-    str::from_utf8(bytes).map_or_else(|_| bytes.iter().copied().map(char::from).collect(), str::to_owned)
+    if let Ok(text) = str::from_utf8(bytes) {
+        return text.to_owned();
+    }
+    if is_cut_utf8(bytes) {
+        return bytes.utf8_chunks().map(|chunk| chunk.valid()).collect();
+    }
+    WINDOWS_1252.decode_without_bom_handling(bytes).0.into_owned()
+}
+
+/// Whether bytes that are not UTF-8 are so only because characters in it were cut.
+///
+/// Two bytes or more that make a character are hardly ever letters of Windows-1252 side by side. A single one is a letter
+/// at the end of many words; only a capital behind a small letter is not.
+fn is_cut_utf8(bytes: &[u8]) -> bool {
+    let is_character = |chunk: &Utf8Chunk<'_>| !chunk.valid().is_ascii() || chunk.invalid().len() > 1;
+    let is_capital = |byte: u8| matches!(byte, 0xc2..=0xd6 | 0xd8..=0xde);
+    let ends_in_capital = matches!(bytes, [.., before, last] if before.is_ascii_lowercase() && is_capital(*last));
+    let is_at_the_end = || bytes[..bytes.len() - 1].is_ascii();
+    bytes.utf8_chunks().any(|chunk| is_character(&chunk)) || ends_in_capital && is_at_the_end()
+}
+
+/// Whether these bytes, the beginning of something, may be text: nothing in them steers anything but a line's end.
+pub(crate) fn is_text(bytes: &[u8]) -> bool {
+    const MPEG_SYNC: u8 = 0xff;
+    let is_utf16 = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
+    let is_of_text = |byte: &u8| !byte.is_ascii_control() || byte.is_ascii_whitespace();
+    is_utf16 && !bytes.windows(3).any(|three| three == [0; 3])
+        || bytes.first() != Some(&MPEG_SYNC) && !bytes.starts_with(b"ID3") && bytes.iter().all(is_of_text)
 }
 
 /// Without what could move the cursor or turn the text of a terminal around, and without space at the ends.
@@ -22,4 +55,64 @@ pub(crate) fn printable_path(path: &std::path::Path) -> String {
 pub(crate) fn without_code(error: &std::io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn text_is_read_in_the_charset_it_is_in() {
+        for (bytes, text) in [
+            (&b"plain"[..], "plain"),
+            ("Bj\u{f6}rk \u{2013} J\u{f3}ga".as_bytes(), "Bj\u{f6}rk \u{2013} J\u{f3}ga"),
+            (b"Bj\xf6rk", "Bj\u{f6}rk"),
+            (b"Caf\xe9", "Caf\u{e9}"),
+            (b"Spa\xdf", "Spa\u{df}"),
+            (b"IRM\xc3", "IRM\u{c3}"),
+            (b"\xd6l", "\u{d6}l"),
+            (b"Don\x92t \x96 \x93Stop\x94 \x80", "Don\u{2019}t \u{2013} \u{201c}Stop\u{201d} \u{20ac}"),
+            (b"\x85", "\u{2026}"),
+        ] {
+            assert_eq!(decode(bytes), text, "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_character_that_is_cut_is_left_out() {
+        for (bytes, text) in [
+            (&b"Bj\xc3\xb6rk - J\xc3"[..], "Bj\u{f6}rk - J"),
+            (b"Bj\xc3", "Bj"),
+            (b"Don\xe2\x80", "Don"),
+            (b"Don\xe2\x80\x99t \xe2", "Don\u{2019}t "),
+            (b"\xf0\x9f\x8e", ""),
+            (b"\xc3\xb6 cut\xc3 - \xc3\xa4", "\u{f6} cut - \u{e4}"),
+        ] {
+            assert_eq!(decode(bytes), text, "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn audio_is_no_text() {
+        for text in [&b""[..], b"http://a.example/\r\n", b"\t<html>\x0c", "\u{feff}\u{f6}".as_bytes(), b"\xff\xfe#\0"] {
+            assert!(is_text(text), "{}", text.escape_ascii());
+        }
+        for audio in [&b"\xff\xfb\x90"[..], b"\xff\xfa", b"ID3", b"OggS\0", b"fLaC\0", b"RIFF\x04\0", b"\xff\xfe\0\0\0"]
+        {
+            assert!(!is_text(audio), "{}", audio.escape_ascii());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn utf8_that_is_cut_anywhere_loses_the_cut_character_only(text in "[a-z]{1,5}[\u{a1}-\u{3000}]{2}[a-z]{0,3}", cut in 3usize..12) {
+            let bytes = &text.as_bytes()[..cut.min(text.len())];
+            let whole: String = bytes.utf8_chunks().map(|chunk| chunk.valid()).collect();
+            if !whole.is_ascii() {
+                prop_assert_eq!(decode(bytes), whole);
+            }
+        }
+    }
 }

@@ -101,7 +101,12 @@ fn a_playlist_of_files_is_played_from_its_first_to_its_last() {
         folder.file(name, &flac(4, 1).0);
     }
     let list = folder.file("list.m3u", b"#EXTM3U\nnowhere.flac\none.flac\n#EXTINF:1,Two\ntwo.flac\n");
-    let summary = json(&run(&["play", &list, "--output", "null", "--json", "--start-ms", "100"]));
+    let output = run(&["play", &list, "--output", "null", "--json", "--start-ms", "100"]);
+    // One of its entries was passed over.
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let summary: Value = serde_json::from_str(stdout(&output).trim()).unwrap();
+    assert_eq!(summary["skipped"], 1);
+    assert!(stderr(&output).contains("passed over: cannot open "), "{output:?}");
     let seconds = summary["seconds_played"].as_f64().unwrap();
     let expected =
         2.0 * 48_000_f64.div_euclid(BLOCK_FRAMES as f64).mul_add(BLOCK_FRAMES as f64, BLOCK_FRAMES as f64) / 48e3;

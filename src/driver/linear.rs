@@ -18,6 +18,11 @@ pub trait Linear: Send + Sync {
     /// Why there is none. Nothing is changed then.
     fn reserve(&self, range: &Range<u64>) -> StorageResult<()>;
 
+    /// The most bytes that a generation may hold.
+    fn limit(&self) -> u64 {
+        MAX_OFFSET
+    }
+
     /// Makes durable what was written so far, if there is enough of it for that to be worth while.
     ///
     /// # Errors

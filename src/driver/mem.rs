@@ -24,7 +24,8 @@ pub struct MemOptions {
     /// The most bytes that a generation may hold; without, as many as there is memory for. While one follows another,
     /// both take memory.
     pub capacity_bytes: Option<u64>,
-    /// How long the whole will be, if that is known. A write beyond is an error.
+    /// How long the whole will be, if that is known. A write beyond is an error, and so is a commit without a length while
+    /// bytes are missing.
     pub len: Option<u64>,
 }
 
@@ -83,8 +84,7 @@ impl MemDriver {
         if let Some(capacity) = self.capacity.filter(|&capacity| range.end > capacity) {
             return Err(StorageError::CapacityExceeded { needed: range.end, capacity });
         }
-        let bytes = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
-        generation.store.segments().map(range).map_err(|_| StorageError::OutOfMemory { bytes })?;
+        map(generation.store.segments(), range)?;
         generation.store.segments().has_room(generation.len.into_iter().chain(self.capacity).min().unwrap_or(u64::MAX));
         Ok(())
     }
@@ -93,6 +93,11 @@ impl MemDriver {
 /// The segments of a store that has this capacity.
 fn segments(capacity: Option<u64>) -> Segments {
     Segments::new(Medium::Memory, capacity.unwrap_or(MAX_OFFSET))
+}
+
+/// Maps `range`. What is asked for is a whole segment, however few bytes are to be written.
+fn map(segments: &Segments, range: &Range<u64>) -> StorageResult<()> {
+    segments.map(range).map_err(|_| StorageError::OutOfMemory { bytes: segments.first_unmapped(range) })
 }
 
 impl Driver for MemDriver {
@@ -120,7 +125,7 @@ impl Driver for MemDriver {
             }
             Some(initial) => {
                 let whole = 0..initial.len() as u64;
-                segments.map(&whole).map_err(|_| StorageError::OutOfMemory { bytes: initial.len() })?;
+                map(&segments, &whole)?;
                 segments.write(0, &initial);
                 let state = DriverState::committed(whole.end);
                 let store = Arc::new(Store::whole(segments, whole.end));
@@ -140,6 +145,10 @@ impl Linear for MemDriver {
     fn reserve(&self, range: &Range<u64>) -> StorageResult<()> {
         self.reserve(&self.current(), range)
     }
+
+    fn limit(&self) -> u64 {
+        self.capacity.unwrap_or(MAX_OFFSET)
+    }
 }
 
 impl DriverIo for MemDriver {
@@ -148,7 +157,7 @@ impl DriverIo for MemDriver {
         if current.committed.is_some() {
             return Err(StorageError::Committed);
         }
-        let end = linear::commit_end(&current.store, final_len)?;
+        let end = linear::commit_end(&current.store, final_len.or(current.len))?;
         current.store.complete(end, |range| self.reserve(&current, range))?;
         current.store.segments().forget_room();
         *current = Generation { store: Arc::new(current.store.settled(end)), len: None, committed: Some(end) };

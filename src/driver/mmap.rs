@@ -3,11 +3,12 @@
 use super::{
     Driver, DriverIo, DriverState, OpenOptions,
     linear::{self, Linear},
-    part::{FlushError, Leftover, Opened, Part, failed, open_file},
+    part::{FlushError, Leftover, Opened, Part, Resume, Wanted, failed, not_opened, open_file, unfinished},
 };
 use crate::{
-    InvalidOptions, MAX_OFFSET, StorageError, StorageResult,
+    CancelToken, InvalidOptions, MAX_OFFSET, StorageError, StorageResult,
     coverage::Coverage,
+    disk::Access,
     index::{Header, TAG_MAX},
     ready::ReadyQueue,
     segments::{Medium, Segments},
@@ -26,30 +27,33 @@ use std::{
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum OpenMode {
     /// A file that is there is a committed store, which takes no writes until it is reactivated. Otherwise the store is
-    /// new, or goes on with `NAME.part`.
+    /// new, or resumes `NAME.part`.
     #[default]
     Auto,
     /// As [`Auto`](Self::Auto), and a write to the committed store begins a next generation by itself.
     ReadWrite,
     /// The file must be there, and is never written.
     ReadOnly,
-    /// The store is new, or goes on with `NAME.part`; at its commit it takes the place of what has the name then.
+    /// The store is new, or resumes `NAME.part`; at its commit it takes the place of what has the name then.
     Replace,
 }
 
 /// Options of a [`MmapDriver`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MmapOptions {
-    /// The file, once it is complete: `NAME`. Until then there are `NAME.part` and `NAME.part.index` beside it.
+    /// The file, once it is complete: `NAME`. Until then there are `NAME.part` and `NAME.part.index` beside it. Its folder
+    /// must exist: none is made.
     pub path: PathBuf,
     /// What becomes of a file that is there already.
     pub mode: OpenMode,
-    /// How long the whole will be, if that is known. It is reserved on the disk at once, and a write beyond is an error;
-    /// so is a committed file of another length.
+    /// How long the whole will be, if that is known. It is reserved on the disk at once, and a write beyond is an error; so
+    /// is a commit without a length while bytes are missing, and so is a committed file of another length.
     pub len: Option<u64>,
-    /// What tells one source from another, or from itself after a change: an ETag or the like, at most 1,024 bytes. An
-    /// unfinished file with another tag is set aside; without a tag, any is gone on with.
+    /// What tells one source from another, or from itself after a change: an ETag or the like, at most 1,024 bytes. It is
+    /// stored as it is, in `NAME.part.index`, which only the owner may read; keep passwords out of it, or hash it.
     pub tag: Vec<u8>,
+    /// Which unfinished file is resumed: without a tag none, unless this says so.
+    pub resume: Resume,
     /// The writing thread makes what was written durable after so many bytes; without, only
     /// [`Resource::flush`](crate::Resource::flush) and the commit do.
     pub flush_every_bytes: Option<u64>,
@@ -71,6 +75,7 @@ impl Default for MmapOptions {
             mode: OpenMode::Auto,
             len: None,
             tag: Vec::new(),
+            resume: Resume::SameTag,
             flush_every_bytes: Some(32 << 20),
         }
     }
@@ -85,12 +90,16 @@ impl OpenOptions for MmapOptions {
 /// - While it is written, the data are in `NAME.part`, under an exclusive lock. A commit syncs it, truncates it, renames
 ///   it to `NAME` and syncs the folder: whoever looks at `NAME` sees nothing or all of it.
 /// - What was made durable (every few megabytes, see [`MmapOptions::flush_every_bytes`]) is listed in `NAME.part.index`.
-///   After a crash the next open goes on with just that, each stretch held against its checksum, which reads it once.
+///   After a crash the next open with the same [tag](MmapOptions::tag) resumes just that, each stretch held against its
+///   checksum, which reads it once. Without a tag nothing is resumed, unless [`MmapOptions::resume`] asks for it.
 /// - `NAME` and `NAME.part` both there: `NAME` wins, for it is complete, and `NAME.part` is left alone until somebody
-///   writes. Only [`OpenMode::Replace`] goes on with `NAME.part` then.
-/// - The blocks are reserved before they are mapped: a full disk is an error of `open` or of a write.
-/// - Whatever cannot be gone on with is set aside, to `NAME.part.old` and `NAME.part.index.old`, and
-///   [`Resource::leftover`](crate::Resource::leftover) says so.
+///   writes. Only [`OpenMode::Replace`] resumes `NAME.part` then.
+/// - The blocks are reserved before they are mapped: a full disk is an error of `open` or of a write. The resource stays
+///   active: make room, and write on.
+/// - Whatever cannot be resumed is set aside, to `NAME.part.old` and `NAME.part.index.old`, and
+///   [`Resource::leftover`](crate::Resource::leftover) says so. Both are removed when `NAME` is complete.
+///   [`Resume::Never`] begins afresh, and [`MmapDriver::discard`] removes an unfinished file.
+/// - `NAME.part` with a second name (a hard link) is refused, as links, pipes, devices and folders are.
 /// - A generation after a commit (by [`Resource::reactivate`](crate::Resource::reactivate), or a write with
 ///   [`OpenMode::ReadWrite`]) starts with all the bytes of `NAME`, and is a file of its own: readers of `NAME` keep it. It is
 ///   all or nothing: after a crash it is gone, and `NAME` as it was. At its commit it takes the place of what has the name
@@ -98,6 +107,10 @@ impl OpenOptions for MmapOptions {
 ///
 /// Nobody else may cut the files short while they are open: reading what is gone ends the process with a signal, as with
 /// any mapping.
+///
+/// Under a limit to the size of files (`ulimit -f`), what would go beyond it is an error
+/// ([`StorageError::FileSizeLimit`]): the limit is asked before each growth. A limit that is lowered between the two still
+/// ends the process with `SIGXFSZ`; a program that expects that ignores the signal, and gets the error then, too.
 ///
 /// # Real-time
 /// Through a [`Reader`](crate::Reader), a read that does not wait is wait-free; it enters the kernel only where a page is
@@ -140,6 +153,20 @@ impl Generation {
 }
 
 impl MmapDriver {
+    /// Removes the unfinished file of `path` with all that belongs to it: `NAME.part`, whatever it holds, its index, and
+    /// what was set aside from there. `NAME` itself stays. Says whether there was any of it.
+    ///
+    /// # Real-time
+    /// Blocking: it removes files. Not for a callback.
+    ///
+    /// # Errors
+    /// [`StorageError::Locked`] while somebody writes it; [`NotAFile`](StorageError::NotAFile),
+    /// [`FolderMissing`](StorageError::FolderMissing), [`File`](StorageError::File).
+    pub fn discard(path: impl AsRef<Path>) -> StorageResult<bool> {
+        check_name(path.as_ref())?;
+        Part::discard(path.as_ref())
+    }
+
     fn flush_written(&self) -> Result<u64, FlushError> {
         // Held to the end: what the next generation writes is not to be taken for this one's.
         let current = self.current();
@@ -183,9 +210,10 @@ impl MmapDriver {
     }
 
     /// An unfinished file, that of a store which replaces nothing or what has the name.
-    fn open_part(options: MmapOptions) -> StorageResult<(Self, DriverState)> {
-        let wanted = Header { len: options.len, tag: options.tag.clone(), generation: false };
-        let Opened { part, len, available, leftover } = Part::open(&options.path, &wanted)?;
+    fn open_part(options: MmapOptions, cancel: &CancelToken) -> StorageResult<(Self, DriverState)> {
+        let header = Header { len: options.len, tag: options.tag.clone(), generation: false };
+        let wanted = Wanted { header: &header, resume: options.resume, cancel };
+        let Opened { part, len, available, leftover } = Part::open(&options.path, wanted)?;
         let replaces = options.mode == OpenMode::Replace;
         let look_again = || if replaces { Ok(None) } else { committed_file(&options) };
         let mapped = || -> StorageResult<Segments> {
@@ -218,8 +246,9 @@ impl MmapDriver {
         Ok(match &before.phase {
             Phase::Written { .. } => Generation { store: Arc::new(before.store.resume()), ..before.clone() },
             &Phase::Committed(len) => {
-                let wanted = Header { generation: true, ..Header::default() };
-                let Opened { part, leftover, .. } = Part::open(&self.path, &wanted)?;
+                let header = Header { generation: true, ..Header::default() };
+                let wanted = Wanted { header: &header, resume: Resume::SameTag, cancel: &CancelToken::new() };
+                let Opened { part, leftover, .. } = Part::open(&self.path, wanted)?;
                 *self.leftover.lock().unwrap_or_else(PoisonError::into_inner) = leftover;
                 let store = Arc::new(before.store.rewrite(len, segments(&part, None)?));
                 Generation { store, phase: Phase::Written { part: Arc::new(part), replaces: true } }
@@ -237,10 +266,10 @@ fn committed_file(options: &MmapOptions) -> StorageResult<Option<File>> {
     let path = &options.path;
     // Who only reads may come by a link. Who may write later would put a file in the link's place.
     let opened = match options.mode {
-        OpenMode::ReadOnly => {
-            fs::canonicalize(path).map_err(|e| failed(path, "open", e)).and_then(|p| open_file(&p, false))
-        }
-        _ => open_file(path, false),
+        OpenMode::ReadOnly => fs::canonicalize(path)
+            .map_err(|e| not_opened(path, "open", e))
+            .and_then(|path| open_file(&path, Access::Read)),
+        _ => open_file(path, Access::Read),
     };
     match opened {
         Ok(file) => Ok(Some(file)),
@@ -249,7 +278,18 @@ fn committed_file(options: &MmapOptions) -> StorageResult<Option<File>> {
         {
             Ok(None)
         }
-        Err(error) => Err(error),
+        Err(error) => {
+            let is_missing =
+                matches!(&error, StorageError::File { source, .. } if source.kind() == io::ErrorKind::NotFound);
+            Err(if is_missing { unfinished(path).unwrap_or(error) } else { error })
+        }
+    }
+}
+
+fn check_name(path: &Path) -> StorageResult<()> {
+    match path.file_name() {
+        Some(_) => Ok(()),
+        None => Err(StorageError::NotAFile { path: path.to_owned(), what: "not the name of a file" }),
     }
 }
 
@@ -257,9 +297,11 @@ impl Driver for MmapDriver {
     type Options = MmapOptions;
 
     fn open(options: MmapOptions) -> StorageResult<(Self, DriverState)> {
-        if options.path.file_name().is_none() {
-            return Err(StorageError::NotAFile { path: options.path, what: "no name of a file" });
-        }
+        Self::open_cancellable(options, &CancelToken::new())
+    }
+
+    fn open_cancellable(options: MmapOptions, cancel: &CancelToken) -> StorageResult<(Self, DriverState)> {
+        check_name(&options.path)?;
         if let Some(len) = options.len.filter(|&len| len > MAX_OFFSET) {
             return Err(InvalidOptions::LengthTooLarge(len).into());
         }
@@ -268,8 +310,13 @@ impl Driver for MmapDriver {
         }
         // Also for `Replace`, which cannot take the place of a folder.
         match committed_file(&options)? {
-            Some(file) if options.mode != OpenMode::Replace => Self::open_committed(options, file),
-            _ => Self::open_part(options),
+            Some(file) if options.mode != OpenMode::Replace => {
+                if options.mode != OpenMode::ReadOnly {
+                    Part::clean_up(&options.path);
+                }
+                Self::open_committed(options, file)
+            }
+            _ => Self::open_part(options, cancel),
         }
     }
 }
@@ -317,7 +364,7 @@ impl DriverIo for MmapDriver {
     fn commit(&self, final_len: Option<u64>) -> StorageResult<()> {
         let mut current = self.current_mut();
         let Phase::Written { part, replaces } = &current.phase else { return Err(StorageError::Committed) };
-        let end = linear::commit_end(&current.store, final_len)?;
+        let end = linear::commit_end(&current.store, final_len.or(part.len()))?;
         current.store.complete(end, |range| reserve(&current, &self.path, range))?;
         // A commit that cuts the file and then fails can be written on.
         current.store.segments().forget_room();

@@ -1,6 +1,10 @@
 use super::*;
 use proptest::prelude::*;
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    io::{Read, Seek, SeekFrom, Write},
+    path::PathBuf,
+};
 
 /// A folder of a test's own, gone with the test.
 struct Folder(PathBuf);

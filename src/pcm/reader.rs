@@ -136,7 +136,7 @@ impl<S: Sample> PcmReader<S> {
     }
 
     /// Blocks until `frames` (or half the capacity, if that is less) can be read, and returns how many can be; fewer
-    /// only if the stream has ended. For a reader that is no callback: it fills a file, or is fed by one.
+    /// only if the stream or its epoch has ended. For a reader that is no callback: it fills a file, or is fed by one.
     ///
     /// # Real-time
     /// Blocking. Not for a callback.
@@ -180,7 +180,7 @@ impl<S: Sample> PcmReader<S> {
         let wanted = wanted.min((shared.ahead_bytes / 2).max(shared.frame_bytes));
         let nap = shared.duration(wanted);
         let nap = Deadline::after(deadline.and_then(Deadline::left).map_or(nap, |left| left.min(nap)));
-        let patience = Patience { deadline: Some(&nap), interrupts: Some(&self.interrupts), from: None };
+        let patience = Patience { deadline: Some(&nap), interrupts: Some(self.interrupts.watch()), from: None };
         let waited = shared.frames.wait(&patience, || match head.look(shared, wanted) {
             Ok(there) => match there.cause {
                 None | Some(ReadError::Ended) => Look::Done(Ok(there.bytes)),
@@ -300,7 +300,7 @@ impl Playhead {
         let mut stage = Stage::Active;
         if self.known_end < from + wanted {
             // The state first, as everywhere: what was written before the end is played.
-            stage = shared.life.stage();
+            stage = shared.stage_of(epoch);
             self.known_end = shared.window.end();
         }
         // The end may lie below `from`, if it was loaded before the base moved; and in the middle of a frame, since long

@@ -1,8 +1,13 @@
 //! Handles for other threads: seeking, and listening in.
 
-use super::{Epoch, Sample, Shared};
-use crate::{ResourceStatus, cells::bytes_of_mut, sync::Ordering::*};
-use std::{marker::PhantomData, sync::Arc};
+use super::{Epoch, PcmError, Sample, Shared};
+use crate::{
+    ResourceStatus,
+    cells::bytes_of_mut,
+    lifecycle::Stage,
+    sync::{Deadline, Ordering::*},
+};
+use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 /// Seeks, from any thread.
 #[derive(Clone)]
@@ -15,6 +20,8 @@ impl PcmControl {
     /// [`fill`](super::PcmReader::fill) on there is silence, until frames of the new epoch come. Say where to go before, in
     /// whatever the decoder looks at once it finds its epoch stale.
     ///
+    /// If the writer is gone, nobody answers, and the silence stays: [`try_seek`](Self::try_seek) says so instead.
+    ///
     /// # Real-time
     /// Lock-free, but it may enter the kernel to wake the writer. Not for a callback.
     pub fn seek(&self) -> Epoch {
@@ -23,6 +30,49 @@ impl PcmControl {
         let epoch = self.shared.requested.fetch_add(1, Release) + 1;
         self.shared.room.notify_all();
         Epoch(epoch)
+    }
+
+    /// As [`seek`](Self::seek), unless there is no writer any more that could answer: then nothing changes, and the frames
+    /// that are there are played out. A writer that goes at this very moment may leave the seek unanswered;
+    /// [`wait_heard`](Self::wait_heard) then says so.
+    ///
+    /// # Real-time
+    /// As [`seek`](Self::seek).
+    ///
+    /// # Errors
+    /// [`PcmError::Finished`], [`Failed`](PcmError::Failed) or [`Cancelled`](PcmError::Cancelled): how the stream ended.
+    pub fn try_seek(&self) -> Result<Epoch, PcmError> {
+        match self.shared.life.stage() {
+            Stage::Active => Ok(self.seek()),
+            stage => Err(self.shared.error(stage)),
+        }
+    }
+
+    /// Blocks until the first frame of `epoch` was played, at most for `timeout`: the seek has arrived. An epoch that the
+    /// writer ends without a frame has arrived once it is ended.
+    ///
+    /// # Real-time
+    /// Blocking. Not for a callback.
+    ///
+    /// # Errors
+    /// [`PcmError::Stale`] if another seek came after it; [`Finished`](PcmError::Finished) or
+    /// [`Failed`](PcmError::Failed) if the writer went without an answer; [`Cancelled`](PcmError::Cancelled);
+    /// [`TimedOut`](PcmError::TimedOut), also while the callback is paused.
+    pub fn wait_heard(&self, epoch: Epoch, timeout: Duration) -> Result<(), PcmError> {
+        self.shared.wait_for_playhead(Some(&Deadline::after(timeout)), None, |progress| progress.heard(epoch))
+    }
+
+    /// Blocks until all was played that the writer has written and ended (by [`PcmWriter::end_epoch`](super::PcmWriter) or
+    /// `finish`), at most for `timeout`.
+    ///
+    /// # Real-time
+    /// Blocking. Not for a callback.
+    ///
+    /// # Errors
+    /// [`PcmError::Failed`] once all is played of a stream that failed; [`Cancelled`](PcmError::Cancelled), since nobody
+    /// plays the rest; [`TimedOut`](PcmError::TimedOut), also while the writer goes on or the callback is paused.
+    pub fn wait_drained(&self, timeout: Duration) -> Result<(), PcmError> {
+        self.shared.wait_for_playhead(Some(&Deadline::after(timeout)), None, |progress| progress.drained())
     }
 }
 
@@ -114,6 +164,18 @@ impl<S: Sample> Tap<S> {
     #[must_use]
     pub fn missing_frames(&self) -> u64 {
         self.shared.missing_frames.get()
+    }
+
+    /// As [`PcmWriter::overruns`](super::PcmWriter::overruns).
+    #[must_use]
+    pub fn overruns(&self) -> u64 {
+        self.shared.overruns.get()
+    }
+
+    /// As [`PcmWriter::refused_frames`](super::PcmWriter::refused_frames).
+    #[must_use]
+    pub fn refused_frames(&self) -> u64 {
+        self.shared.refused_frames.get()
     }
 
     /// As [`PcmReader::status`](super::PcmReader::status).

@@ -22,14 +22,20 @@ pub struct PcmWriter<S> {
     /// Where this writer's epoch begins: its own view of `base`, always in sync.
     base: u64,
     epoch: Epoch,
+    /// Whether all frames of that epoch are written: its own view of `ended`.
+    ended: bool,
     interrupts: Interrupts,
     sample: PhantomData<fn(S)>,
 }
 
+/// How many samples of a planar write are put in order at a time. A frame of the most channels fits.
+const SCRATCH: usize = 1024;
+
 impl<S: Sample> PcmWriter<S> {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         let limit = shared.ahead_bytes;
-        Self { shared, limit, base: 0, epoch: Epoch(0), interrupts: Interrupts::new(), sample: PhantomData }
+        let (epoch, interrupts) = (Epoch(0), Interrupts::new());
+        Self { shared, limit, base: 0, epoch, ended: false, interrupts, sample: PhantomData }
     }
 
     /// The epoch to decode for: the newest that was asked for. Take it before looking where to go, and hand it to
@@ -55,6 +61,9 @@ impl<S: Sample> PcmWriter<S> {
         if epoch != self.shared.requested() {
             return Err(PcmError::Stale);
         }
+        if epoch == self.epoch && self.ended {
+            return Err(PcmError::Finished);
+        }
         if epoch != self.epoch || self.shared.window.written_to() == self.base {
             self.answer(epoch, media_frame);
         }
@@ -64,6 +73,7 @@ impl<S: Sample> PcmWriter<S> {
     fn answer(&mut self, epoch: Epoch, media_frame: u64) {
         let shared = &*self.shared;
         self.epoch = epoch;
+        self.ended = false;
         self.base = shared.window.written_to();
         self.limit = self.base + shared.ahead_bytes;
         // [epoch] Relaxed, because the fence orders it before what follows: whoever sees the new base or place finds
@@ -85,7 +95,8 @@ impl<S: Sample> PcmWriter<S> {
         (shared.window.written_to() / shared.frame_bytes).wrapping_add(media_ahead)
     }
 
-    /// Writes what fits of the interleaved samples, in whole frames, and returns how many frames that was.
+    /// Writes what fits of the interleaved samples, in whole frames, and returns how many frames that was. Frames that did
+    /// not fit are counted as an [overrun](Self::overruns).
     ///
     /// # Real-time
     /// Wait-free. Never allocates, frees, locks or enters the kernel: it wakes nobody.
@@ -93,8 +104,51 @@ impl<S: Sample> PcmWriter<S> {
     /// # Errors
     /// Any [`PcmError`] but those of waits. Nothing was written then.
     pub fn try_write(&mut self, epoch: Epoch, samples: &[S]) -> Result<usize, PcmError> {
-        let bytes = self.check(epoch, samples)?;
-        Ok((self.put(bytes) / self.shared.frame_bytes) as usize)
+        let bytes = self.check_frames(epoch, samples)?;
+        let written = self.put(bytes);
+        Ok(self.count(bytes.len() as u64 / self.shared.frame_bytes, written / self.shared.frame_bytes))
+    }
+
+    /// As [`try_write`](Self::try_write), from one slice for each channel.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel: it wakes nobody.
+    ///
+    /// # Errors
+    /// As [`try_write`](Self::try_write); [`PcmError::PartialFrame`] if there is not one slice for each channel, or they
+    /// are not of one length.
+    pub fn try_write_planar(&mut self, epoch: Epoch, channels: &[&[S]]) -> Result<usize, PcmError> {
+        let frames = self.check_planar(epoch, channels)?;
+        let written = self.put_planar(channels, 0, frames);
+        Ok(self.count(frames as u64, written as u64))
+    }
+
+    #[inline]
+    fn count(&self, wanted: u64, written: u64) -> usize {
+        if written < wanted {
+            self.shared.overruns.add(1);
+            self.shared.refused_frames.add(wanted - written);
+        }
+        written as usize
+    }
+
+    /// How many calls that do not wait ([`try_write`](Self::try_write), [`try_write_planar`](Self::try_write_planar)) had
+    /// frames left over, because the reader was late.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
+    #[must_use]
+    pub fn overruns(&self) -> u64 {
+        self.shared.overruns.get()
+    }
+
+    /// How many frames those calls had left over. A capture callback, which does not come again with them, has lost them.
+    ///
+    /// # Real-time
+    /// Wait-free. Never allocates, frees, locks or enters the kernel.
+    #[must_use]
+    pub fn refused_frames(&self) -> u64 {
+        self.shared.refused_frames.get()
     }
 
     /// Writes all of the interleaved samples, and blocks while there is no room. A seek ends the wait.
@@ -119,16 +173,43 @@ impl<S: Sample> PcmWriter<S> {
         self.write_before(epoch, samples, Some(&Deadline::after(timeout)))
     }
 
+    /// As [`write`](Self::write), from one slice for each channel.
+    ///
+    /// # Real-time
+    /// Blocking. Not for a callback.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write); [`PcmError::PartialFrame`] if there is not one slice for each channel, or they are not of
+    /// one length.
+    pub fn write_planar(&mut self, epoch: Epoch, channels: &[&[S]]) -> Result<(), PcmError> {
+        let frames = self.check_planar(epoch, channels)?;
+        self.write_all(epoch, frames, None, |writer, from| writer.put_planar(channels, from, frames)).map(|_| ())
+    }
+
     fn write_before(&mut self, epoch: Epoch, samples: &[S], deadline: Option<&Deadline>) -> Result<usize, PcmError> {
-        let bytes = self.check(epoch, samples)?;
+        let bytes = self.check_frames(epoch, samples)?;
+        let frame_bytes = self.shared.frame_bytes as usize;
+        self.write_all(epoch, bytes.len() / frame_bytes, deadline, |writer, from| {
+            writer.put(&bytes[from * frame_bytes..]) as usize / frame_bytes
+        })
+    }
+
+    /// Writes `frames`. `put` writes what fits of them from one of them on, and says how many those were.
+    fn write_all(
+        &mut self,
+        epoch: Epoch,
+        frames: usize,
+        deadline: Option<&Deadline>,
+        put: impl Fn(&mut Self, usize) -> usize,
+    ) -> Result<usize, PcmError> {
         let mut written = 0;
         loop {
             let from = self.shared.window.written_to();
-            written += self.put(&bytes[written as usize..]);
+            written += put(self, written);
             self.shared.frames.notify(from..self.shared.window.written_to());
-            let rest = bytes.len() as u64 - written;
+            let rest = (frames - written) as u64 * self.shared.frame_bytes;
             if rest == 0 || deadline.is_some_and(Deadline::passed) {
-                return Ok((written / self.shared.frame_bytes) as usize);
+                return Ok(written);
             }
             self.wait_for_room(epoch, rest, deadline)?;
         }
@@ -136,7 +217,23 @@ impl<S: Sample> PcmWriter<S> {
 
     /// What can go wrong before anything is written.
     #[inline]
-    fn check<'a>(&mut self, epoch: Epoch, samples: &'a [S]) -> Result<&'a [u8], PcmError> {
+    fn check_frames<'a>(&mut self, epoch: Epoch, samples: &'a [S]) -> Result<&'a [u8], PcmError> {
+        let bytes = bytes_of(samples);
+        let whole = (bytes.len() as u64).is_multiple_of(self.shared.frame_bytes);
+        self.check(epoch, whole)?;
+        Ok(bytes)
+    }
+
+    /// The same of a planar write; says how many frames it has.
+    fn check_planar(&mut self, epoch: Epoch, channels: &[&[S]]) -> Result<usize, PcmError> {
+        let frames = channels.first().map_or(0, |channel| channel.len());
+        let one_length = channels.iter().all(|channel| channel.len() == frames);
+        self.check(epoch, one_length && channels.len() == self.channels())?;
+        Ok(frames)
+    }
+
+    #[inline]
+    fn check(&mut self, epoch: Epoch, whole_frames: bool) -> Result<(), PcmError> {
         let shared = &*self.shared;
         match shared.life.stage() {
             Stage::Active => {}
@@ -145,14 +242,34 @@ impl<S: Sample> PcmWriter<S> {
         if epoch != shared.requested() {
             return Err(PcmError::Stale);
         }
-        let bytes = bytes_of(samples);
-        if !(bytes.len() as u64).is_multiple_of(shared.frame_bytes) {
+        if !whole_frames {
             return Err(PcmError::PartialFrame { channels: shared.channels::<S>() });
         }
         if epoch != self.epoch {
             self.answer(epoch, self.media_frame());
         }
-        Ok(bytes)
+        if self.ended { Err(PcmError::Finished) } else { Ok(()) }
+    }
+
+    /// Writes what fits of frames `from..frames`; returns how many.
+    fn put_planar(&mut self, channels: &[&[S]], from: usize, frames: usize) -> usize {
+        let mut scratch = [S::SILENCE; SCRATCH];
+        let mut at = from;
+        while at < frames {
+            let part = (frames - at).min(SCRATCH / channels.len());
+            let interleaved = &mut scratch[..part * channels.len()];
+            for (c, channel) in channels.iter().enumerate() {
+                for (i, &sample) in channel[at..at + part].iter().enumerate() {
+                    interleaved[i * channels.len() + c] = sample;
+                }
+            }
+            let written = (self.put(bytes_of(interleaved)) / self.shared.frame_bytes) as usize;
+            at += written;
+            if written < part {
+                break;
+            }
+        }
+        at - from
     }
 
     /// Writes what fits; returns how many bytes.
@@ -181,7 +298,7 @@ impl<S: Sample> PcmWriter<S> {
         let byte = (written + wanted).saturating_sub(shared.ahead_bytes + 1);
         let nap = shared.duration(wanted.saturating_sub(self.limit - written));
         let nap = Deadline::after(deadline.and_then(Deadline::left).map_or(nap, |left| left.min(nap)));
-        let patience = Patience { deadline: Some(&nap), interrupts: Some(&self.interrupts), from: None };
+        let patience = Patience { deadline: Some(&nap), interrupts: Some(self.interrupts.watch()), from: None };
         let waited = shared.room.wait(&patience, || {
             self.limit = shared.limit(self.base);
             match shared.life.stage() {
@@ -210,7 +327,84 @@ impl<S: Sample> PcmWriter<S> {
         (shared.window.written_to().saturating_sub(played_to) / shared.frame_bytes) as usize
     }
 
-    /// Ends the stream: the reader plays out what is there.
+    /// Ends `epoch`: all its frames are written. The reader plays them out, and then finds
+    /// [`ReadError::Ended`](crate::ReadError::Ended); that is no underrun. Nothing more is written for this epoch. A seek
+    /// takes the end back: this writer answers it with frames of the new epoch, as before.
+    ///
+    /// For a player that may be sought until its last frame is heard, and beyond: [`drain`](Self::drain), and
+    /// [`finish`](Self::finish) after that. Does nothing if the epoch has ended already.
+    ///
+    /// # Real-time
+    /// Lock-free, but it may enter the kernel to wake a reader that is no callback. Not for a callback.
+    ///
+    /// # Errors
+    /// [`PcmError::Stale`] if a seek has come in between; [`Failed`](PcmError::Failed), [`Cancelled`](PcmError::Cancelled).
+    pub fn end_epoch(&mut self, epoch: Epoch) -> Result<(), PcmError> {
+        match self.check(epoch, true) {
+            Err(PcmError::Finished) if self.ended => return Ok(()),
+            checked => checked?,
+        }
+        self.ended = true;
+        // [ended] Release: after the last frame of the epoch. Pairs with the Acquire in `stage_of`.
+        self.shared.ended.store(epoch.0, Release);
+        self.shared.frames.notify_all();
+        Ok(())
+    }
+
+    /// Ends `epoch`, as [`end_epoch`](Self::end_epoch), and blocks until all its frames were played.
+    ///
+    /// ```
+    /// # use roundelay::pcm::{self, Epoch, PcmError, PcmWriter};
+    /// # fn decode(writer: &mut PcmWriter<f32>, epoch: Epoch) -> Result<(), PcmError> { writer.write(epoch, &[0.5; 2 * 64]) }
+    /// fn play(mut writer: PcmWriter<f32>) -> Result<(), PcmError> {
+    ///     loop {
+    ///         let epoch = writer.epoch();
+    ///         match decode(&mut writer, epoch).and_then(|()| writer.drain(epoch)) {
+    ///             Err(PcmError::Stale) => {} // sought: decode from there
+    ///             Ok(()) => return Ok(writer.finish()),
+    ///             Err(error) => return Err(error),
+    ///         }
+    ///     }
+    /// }
+    /// # let (writer, mut reader) = pcm::open::<f32>(Default::default()).unwrap();
+    /// # let player = std::thread::spawn(|| play(writer));
+    /// # while !player.is_finished() { reader.fill(&mut [0.0; 64]); }
+    /// # player.join().unwrap().unwrap();
+    /// ```
+    ///
+    /// # Real-time
+    /// Blocking. Not for a callback.
+    ///
+    /// # Errors
+    /// [`PcmError::Stale`] once a seek takes the end back: decode for the newest epoch. [`Failed`](PcmError::Failed),
+    /// [`Cancelled`](PcmError::Cancelled), [`Interrupted`](PcmError::Interrupted).
+    pub fn drain(&mut self, epoch: Epoch) -> Result<(), PcmError> {
+        self.drain_before(epoch, None)
+    }
+
+    /// As [`drain`](Self::drain), at most for `timeout`.
+    ///
+    /// # Real-time
+    /// Blocking. Not for a callback.
+    ///
+    /// # Errors
+    /// As [`drain`](Self::drain), and [`TimedOut`](PcmError::TimedOut).
+    pub fn drain_timeout(&mut self, epoch: Epoch, timeout: Duration) -> Result<(), PcmError> {
+        self.drain_before(epoch, Some(&Deadline::after(timeout)))
+    }
+
+    fn drain_before(&mut self, epoch: Epoch, deadline: Option<&Deadline>) -> Result<(), PcmError> {
+        self.end_epoch(epoch)?;
+        self.shared.wait_for_playhead(deadline, Some(self.interrupts.watch()), |progress| {
+            if progress.epoch == epoch { progress.drained() } else { Some(Err(PcmError::Stale)) }
+        })
+    }
+
+    /// Ends the stream: the reader plays out what is there. Nobody answers a seek after this: the reader then plays silence,
+    /// and [`PcmControl::try_seek`] is an error. A player that may still be sought calls [`drain`](Self::drain) before.
+    ///
+    /// # Real-time
+    /// Not for a callback: it may wake the reader, and frees what this writer holds.
     pub fn finish(self) {
         let shared = &*self.shared;
         if shared.life.commit(shared.window.written_to() / shared.frame_bytes) {

@@ -97,6 +97,14 @@ pub fn memory_kib(figure: &str) -> u64 {
     line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
 }
 
+/// How many bytes this process has read from files and the like, and how many it has written.
+pub fn bytes_read_and_written() -> (u64, u64) {
+    let io = std::fs::read_to_string("/proc/self/io").expect("/proc is mounted");
+    let count = |name| io.lines().find_map(|line| line.strip_prefix(name)).expect("the kernel knows it");
+    let [read, written] = ["rchar: ", "wchar: "].map(|name| count(name).trim().parse().expect("a number"));
+    (read, written)
+}
+
 /// How many mappings this process has of files whose path contains `name`, gone ones included.
 pub fn mappings_of(name: &str) -> usize {
     let maps = std::fs::read_to_string("/proc/self/maps").expect("/proc is mounted");
@@ -113,16 +121,23 @@ pub fn next_file() -> i32 {
     File::open("/dev/null").unwrap().as_raw_fd()
 }
 
+/// From now on this thread's calls of this number are answered with `errno`, and not made.
+pub fn answer(call: libc::c_long, errno: i32) {
+    answer_if(call, errno, vec![]);
+}
+
 /// From now on this thread's `fsync` of the file of this number fails.
 pub fn deny_sync_of(file: i32) {
-    use seccompiler::{
-        BpfProgram, SeccompAction, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, SeccompCondition, SeccompFilter,
-        SeccompRule,
-    };
+    use seccompiler::{SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, SeccompCondition, SeccompRule};
     let this_file = SeccompCondition::new(0, Dword, Eq, file as u64).unwrap();
-    let rules = BTreeMap::from([(libc::SYS_fsync, vec![SeccompRule::new(vec![this_file]).unwrap()])]);
+    answer_if(libc::SYS_fsync, libc::EIO, vec![SeccompRule::new(vec![this_file]).unwrap()]);
+}
+
+fn answer_if(call: libc::c_long, errno: i32, rules: Vec<seccompiler::SeccompRule>) {
+    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+    let rules = BTreeMap::from([(call, rules)]);
     let arch = std::env::consts::ARCH.try_into().expect("a processor that seccompiler knows");
-    let denied = SeccompAction::Errno(libc::EIO as u32);
+    let denied = SeccompAction::Errno(errno as u32);
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, denied, arch).unwrap();
     seccompiler::apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
 }

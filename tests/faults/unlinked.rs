@@ -41,9 +41,10 @@ fn an_unfinished_file_that_is_removed_can_be_written_and_read_and_not_committed(
                 for at in (100_000..LEN).step_by(10_000) {
                     writer.append(&bytes(at..at + 10_000)).unwrap();
                 }
-                resource.flush().unwrap();
+                assert_is!(resource.flush(), Err(StorageError::Removed { path }) if path == scratch.path("f.part"));
                 reads_all(&resource, LEN);
-                assert_is!(writer.commit(None), Err(StorageError::Failed(_)));
+                assert_is!(writer.commit(None), Err(StorageError::Failed(reason))
+                    if matches!(&*reason, StorageError::Removed { .. }));
                 assert_is!(resource.status(), ResourceStatus::Failed(_));
                 reads_all(&resource, LEN);
                 drop(writer);
@@ -72,10 +73,33 @@ fn an_index_that_is_removed_costs_no_byte_of_a_download_that_ends() {
     resource.flush().unwrap();
     fs::remove_file(scratch.path("f.part.index")).unwrap();
     writer.append(&bytes(100_000..LEN)).unwrap();
-    resource.flush().unwrap();
+    // Nothing of it could be resumed.
+    assert_is!(resource.flush(), Err(StorageError::Removed { path }) if path == scratch.path("f.part.index"));
     writer.commit(None).unwrap();
     assert_are(&scratch.read("f"), 0);
     assert_eq!(scratch.names(), ["f"]);
+}
+
+/// A flush said that all was kept, of a file that had been renamed and of one in whose place another lay.
+#[test]
+fn a_flush_tells_that_the_file_has_lost_its_name() {
+    let scratch = Scratch::new();
+    let resource = part(&scratch, None);
+    let mut writer = resource.writer().unwrap();
+    writer.append(&bytes(0..100_000)).unwrap();
+    resource.flush().unwrap();
+    fs::rename(scratch.path("f.part"), scratch.path("elsewhere")).unwrap();
+    for _ in 0..2 {
+        // Also with nothing new to flush.
+        let error = resource.flush().unwrap_err().to_string();
+        assert!(error.ends_with("was removed or renamed while it was written; what was written cannot be resumed"));
+        scratch.write("f.part", b"another");
+    }
+    fs::rename(scratch.path("elsewhere"), scratch.path("f.part")).unwrap();
+    writer.append(&bytes(100_000..LEN)).unwrap();
+    resource.flush().unwrap();
+    writer.commit(None).unwrap();
+    assert_are(&scratch.read("f"), 0);
 }
 
 /// Whoever reads it keeps it, whatever has its name by then.

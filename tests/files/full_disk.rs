@@ -2,7 +2,7 @@
 
 use crate::{
     alone::{alone_with_mounts, mount_read_only, mount_small},
-    assert_same, finish, in_words, options, pattern, read, read_all, refusal,
+    assert_same, finish, in_words, options, pattern, read, read_all, refusal, resuming,
     scratch::Scratch,
     threads::assert_is,
 };
@@ -110,7 +110,7 @@ fn what_was_written_before_the_disk_filled_survives_and_is_gone_on_with() {
         assert_is!(writer.append(&pattern(0, 100_000..DISK)), Err(StorageError::DiskFull { .. }));
         drop((writer, resource));
         // Nothing was lost for want of room, for the index had its page.
-        let resource = open(MmapOptions::new(scratch.path("f"))).unwrap();
+        let resource = open(resuming(scratch.path("f"), OpenMode::Auto)).unwrap();
         let Leftover::Resumed { bytes, dropped: 0 } = resource.leftover() else { panic!("{:?}", resource.leftover()) };
         assert!(bytes >= 100_000);
         assert_same(read_all(&resource.reader()), pattern(0, 0..bytes));
@@ -126,8 +126,11 @@ fn a_disk_that_is_full_for_the_index_alone_costs_no_byte() {
     alone_with_mounts(a_disk_that_is_full_for_the_index_alone_costs_no_byte, || {
         let scratch = small_disk();
         let len = 100_000;
-        let options =
-            || MmapOptions { len: Some(len), flush_every_bytes: Some(1), ..MmapOptions::new(scratch.path("f")) };
+        let options = || MmapOptions {
+            len: Some(len),
+            flush_every_bytes: Some(1),
+            ..resuming(scratch.path("f"), OpenMode::Auto)
+        };
         let resource = open(options()).unwrap();
         fill(&scratch);
         let mut writer = resource.writer().unwrap();
@@ -256,7 +259,7 @@ fn a_piece_far_out_is_gone_on_with_on_a_small_disk() {
         let resource = open(MmapOptions::new(scratch.path("f"))).unwrap();
         resource.writer().unwrap().write_at(100 * DISK, b"far out").unwrap();
         drop(resource);
-        let resource = open(MmapOptions::new(scratch.path("f"))).unwrap();
+        let resource = open(resuming(scratch.path("f"), OpenMode::Auto)).unwrap();
         assert_eq!(resource.leftover(), Leftover::Resumed { bytes: 7, dropped: 0 });
     });
 }

@@ -4,9 +4,12 @@
 
 mod full_disk;
 mod generations;
+mod known_length;
 mod leftovers;
+mod limits;
 mod modes;
 mod paths;
+mod resume;
 mod unsynced;
 mod writers;
 
@@ -17,7 +20,7 @@ mod scratch;
 #[path = "../threads/mod.rs"]
 mod threads;
 
-use roundelay::{DriverIo, MmapDriver, MmapOptions, OpenMode, Reader, Resource, StorageError, open};
+use roundelay::{DriverIo, MmapDriver, MmapOptions, OpenMode, Reader, Resource, Resume, StorageError, open};
 use std::{ops::Range, path::Path, time::Duration};
 
 /// The bytes of a file from `range.start` on, different from those of another one by their `seed`.
@@ -63,6 +66,11 @@ fn assert_same(found: impl AsRef<[u8]>, expected: impl AsRef<[u8]>) {
 
 fn options(path: impl AsRef<Path>, mode: OpenMode) -> MmapOptions {
     MmapOptions { mode, ..MmapOptions::new(path.as_ref()) }
+}
+
+/// The same, to resume whatever unfinished file there is.
+fn resuming(path: impl AsRef<Path>, mode: OpenMode) -> MmapOptions {
+    MmapOptions { resume: Resume::AnyTag, ..options(path, mode) }
 }
 
 /// What is wrong with opening it, in words; with the path left out.

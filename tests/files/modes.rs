@@ -1,7 +1,7 @@
 //! Who wins: the file, the unfinished file, or neither, in each mode; and what a commit may take the place of.
 
 use crate::{
-    alone::alone, assert_same, finish, in_words, options, pattern, read_all, refusal, scratch::Scratch,
+    alone::alone, assert_same, finish, in_words, options, pattern, read_all, refusal, resuming, scratch::Scratch,
     threads::assert_is,
 };
 use roundelay::{
@@ -52,12 +52,20 @@ fn the_file_wins_unless_it_is_to_be_replaced() {
                 _ => Wins::New,
             };
             if wins == Wins::Nobody {
-                let message = refusal(options(scratch.path("f"), mode));
-                assert!(message.starts_with("cannot open NAME: "), "{message}");
+                match open(resuming(scratch.path("f"), mode)) {
+                    Err(StorageError::Unfinished { path, part, pid: None }) if begun => {
+                        assert_eq!((path, part), (scratch.path("f"), scratch.path("f.part")));
+                    }
+                    Err(error) if !begun => {
+                        let message = in_words(&error, &scratch.path("f"));
+                        assert!(message.starts_with("cannot open NAME: "), "{message}");
+                    }
+                    other => panic!("{other:?}"),
+                }
                 assert_eq!(snapshot(&scratch), before, "{case}");
                 continue;
             }
-            let resource = open(options(scratch.path("f"), mode)).unwrap();
+            let resource = open(resuming(scratch.path("f"), mode)).unwrap();
             let (status, bytes, leftover) = match wins {
                 Wins::Whole => (ResourceStatus::Committed { final_len: WHOLE }, pattern(1, 0..WHOLE), Leftover::None),
                 Wins::Begun => {
@@ -89,7 +97,7 @@ fn the_file_wins_unless_it_is_to_be_replaced() {
 fn a_file_is_replaced_at_the_commit_and_not_before() {
     for begun in [false, true] {
         let scratch = place(true, begun);
-        let resource = open(options(scratch.path("f"), OpenMode::Replace)).unwrap();
+        let resource = open(resuming(scratch.path("f"), OpenMode::Replace)).unwrap();
         let start = if begun { BEGUN } else { 0 };
         let mut writer = resource.writer().unwrap();
         writer.append(&pattern(2, start..1000)).unwrap();
@@ -181,7 +189,7 @@ fn a_rewrite_sets_an_unfinished_download_aside_and_says_so() {
     assert_eq!(resource.leftover(), Leftover::SetAside { why: IndexProblem::InTheWay });
     assert_same(scratch.read("f.part.old"), begun);
     writer.commit(None).unwrap();
-    assert_eq!(scratch.names(), ["f", "f.part.index.old", "f.part.old"]);
+    assert_eq!(scratch.names(), ["f"]);
     assert_eq!(&scratch.read("f")[..3], b"new");
 }
 
@@ -207,7 +215,7 @@ fn a_file_that_has_appeared_meanwhile_is_not_replaced() {
         assert_eq!(scratch.names(), ["f", "f.part", "f.part.index"]);
         // Once that is out of the way, nothing has to be fetched again.
         fs::remove_file(scratch.path("f")).unwrap();
-        let resource = open(MmapOptions::new(scratch.path("f"))).unwrap();
+        let resource = open(resuming(scratch.path("f"), OpenMode::Auto)).unwrap();
         assert_eq!(resource.leftover(), Leftover::Resumed { bytes: 1000, dropped: 0 });
         resource.writer().unwrap().commit(None).unwrap();
         assert_same(scratch.read("f"), pattern(2, 0..1000));
@@ -226,7 +234,7 @@ fn a_resource_whose_commit_failed_can_be_written_on() {
             let mut writer = resource.writer().unwrap();
             writer.append(&pattern(2, 0..10)).unwrap();
             scratch.write("f", b"theirs");
-            assert_is!(writer.commit(None), Err(StorageError::Failed(_)));
+            assert_is!(writer.commit(Some(10)), Err(StorageError::Failed(_)));
             drop(writer);
             resource.reactivate().unwrap();
             fs::remove_file(scratch.path("f")).unwrap();

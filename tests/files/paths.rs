@@ -1,7 +1,11 @@
 //! Paths that cannot be written to, and why, in words. Nothing hangs, nobody's file is touched.
 
-use crate::{assert_same, finish, in_words, options, pattern, read_all, refusal, scratch::Scratch, threads::must_end};
-use roundelay::{MmapOptions, OpenMode, open};
+use crate::{
+    assert_same, finish, in_words, options, pattern, read_all, refusal, resuming,
+    scratch::Scratch,
+    threads::{assert_is, must_end},
+};
+use roundelay::{MmapDriver, MmapOptions, OpenMode, StorageError, open};
 use std::{
     ffi::OsStr,
     fs,
@@ -23,7 +27,8 @@ fn a_path_that_names_no_file_is_refused() {
     for mode in MODES {
         for path in ["", "/", ".", "..", "x/..", "/.."] {
             let error = open(options(path, mode)).unwrap_err();
-            assert_eq!(error.to_string(), format!("{path} is no name of a file"));
+            let shown = if path.is_empty() { "an empty path" } else { path };
+            assert_eq!(error.to_string(), format!("{shown} is not the name of a file"));
         }
     }
 }
@@ -85,6 +90,73 @@ fn a_link_is_not_written_through_and_not_replaced() {
     assert_eq!((scratch.names(), scratch.read("theirs")), (before, b"theirs".to_vec()));
 }
 
+/// Whoever had the other name found a download in the place of the file.
+#[test]
+fn a_file_with_a_second_name_is_refused() {
+    let scratch = Scratch::new();
+    scratch.write("theirs", b"theirs");
+    fs::hard_link(scratch.path("theirs"), scratch.path("f.part")).unwrap();
+    for mode in WRITING {
+        let message = refusal(options(scratch.path("f"), mode));
+        let what = "a file with a second name (a hard link); remove this name, or copy the file";
+        assert_eq!(message, format!("NAME.part is {what}"));
+    }
+    assert_is!(MmapDriver::discard(scratch.path("f")), Err(StorageError::NotAFile { .. }));
+    // An empty one is no less somebody's.
+    scratch.write("theirs", b"");
+    assert_is!(open(MmapOptions::new(scratch.path("f"))), Err(StorageError::NotAFile { .. }));
+    scratch.write("theirs", b"theirs");
+    assert_eq!(scratch.names(), ["f.part", "theirs"]);
+    // A complete file may have as many as it likes: a next one takes the place of one of them.
+    fs::rename(scratch.path("f.part"), scratch.path("f")).unwrap();
+    let resource = open(options(scratch.path("f"), OpenMode::ReadWrite)).unwrap();
+    let mut writer = resource.writer().unwrap();
+    writer.write_at(0, b"T").unwrap();
+    writer.write_at(6, b" no more").unwrap();
+    writer.commit(None).unwrap();
+    assert_eq!((scratch.read("theirs"), scratch.read("f")), (b"theirs".to_vec(), b"Theirs no more".to_vec()));
+}
+
+/// What lies at the names of an index, and at those of its scratch files, is never written through.
+#[test]
+fn nothing_is_written_through_the_names_beside_a_file() {
+    type Put = fn(&Scratch, &str);
+    let kinds: [(&str, Put); 4] = [
+        ("a hard link", |scratch, name| fs::hard_link(scratch.path("theirs"), scratch.path(name)).unwrap()),
+        ("a link", |scratch, name| symlink(scratch.path("theirs"), scratch.path(name)).unwrap()),
+        ("a dangling link", |scratch, name| symlink(scratch.path("nothing"), scratch.path(name)).unwrap()),
+        ("a pipe", make_pipe),
+    ];
+    must_end(move || {
+        for (kind, put) in kinds {
+            for name in ["f.part.index", "f.part.index.new", "f.part.cut", "f.part.old", "f.part.index.old"] {
+                let scratch = Scratch::new();
+                let tag = || MmapOptions { tag: b"v1".to_vec(), ..MmapOptions::new(scratch.path("f")) };
+                let resource = open(tag()).unwrap();
+                resource.writer().unwrap().append(&pattern(0, 0..1000)).unwrap();
+                drop(resource);
+                // Theirs looks like an index of ours, with what a torn write left behind it.
+                let theirs = [scratch.read("f.part.index"), b"torn".to_vec()].concat();
+                scratch.write("theirs", &theirs);
+                // So that its index is written anew.
+                let mut data = scratch.read("f.part");
+                data[0] ^= 1;
+                scratch.write("f.part", &data);
+                let _ = fs::remove_file(scratch.path(name));
+                put(&scratch, name);
+                let resource = open(tag()).unwrap();
+                let mut writer = resource.writer().unwrap();
+                writer.append(&pattern(0, 0..2000)).unwrap();
+                resource.flush().unwrap();
+                writer.commit(Some(500)).unwrap();
+                assert_same(scratch.read("f"), pattern(0, 0..500));
+                assert_eq!(scratch.read("theirs"), theirs, "{kind} at {name}");
+                assert!(!scratch.path("nothing").exists(), "{kind} at {name}");
+            }
+        }
+    });
+}
+
 /// A commit below what was written puts its copy there first.
 #[test]
 fn a_link_in_the_place_of_the_copy_of_a_short_commit_is_not_written_through() {
@@ -105,15 +177,19 @@ fn a_link_in_the_place_of_the_copy_of_a_short_commit_is_not_written_through() {
 fn a_folder_that_is_not_there_is_named() {
     let scratch = Scratch::new();
     scratch.write("file", b"no folder");
+    for mode in MODES {
+        let error = open(options(scratch.path("missing/deep/f"), mode)).unwrap_err();
+        let folder = scratch.path("missing/deep");
+        assert_is!(&error, StorageError::FolderMissing { folder: named, .. } if *named == folder);
+        let missing = format!("cannot be opened: the folder {} does not exist; create it first", folder.display());
+        assert!(error.to_string().ends_with(&missing), "{error}");
+    }
     for mode in WRITING {
-        let message = refusal(options(scratch.path("missing/f"), mode));
-        assert_eq!(message, format!("cannot open or create NAME.part: {NO_SUCH_FILE}"));
         let message = refusal(options(scratch.path("file/f"), mode));
         assert_eq!(message, "cannot open NAME: Not a directory (os error 20)");
         refusal(options(scratch.path("new/"), mode));
     }
-    let message = refusal(options(scratch.path("missing/f"), OpenMode::ReadOnly));
-    assert!(message.starts_with("cannot open NAME: "), "{message}");
+    assert_eq!(refusal(options(scratch.path("none"), OpenMode::ReadOnly)), format!("cannot open NAME: {NO_SUCH_FILE}"));
     assert_eq!(scratch.names(), ["file"]);
 }
 
@@ -145,9 +221,9 @@ fn a_name_need_not_be_text() {
     let resource = open(MmapOptions::new(&path)).unwrap();
     let mut writer = resource.writer().unwrap();
     writer.append(b"first ").unwrap();
-    assert!(open(MmapOptions::new(&path)).unwrap_err().to_string().ends_with("is being written by somebody else"));
+    assert_is!(open(MmapOptions::new(&path)), Err(StorageError::Locked { .. }));
     drop((writer, resource));
-    let resource = open(MmapOptions::new(&path)).unwrap();
+    let resource = open(resuming(&path, OpenMode::Auto)).unwrap();
     finish(&resource, b"second");
     assert_eq!(resource.path(), Some(path.clone()));
     assert_eq!(fs::read(&path).unwrap(), b"first second");
@@ -164,7 +240,10 @@ fn a_folder_that_goes_away_is_an_error_of_the_commit() {
     writer.append(&pattern(0, 0..1000)).unwrap();
     fs::remove_dir_all(scratch.path("folder")).unwrap();
     let error = writer.commit(None).unwrap_err();
-    assert_eq!(in_words(&error, &path), format!("the resource failed: cannot publish NAME: {NO_SUCH_FILE}"));
+    assert_eq!(
+        in_words(&error, &path),
+        "the resource failed: NAME.part was removed or renamed while it was written; what was written cannot be resumed"
+    );
     assert_eq!(read_all(&resource.reader()), pattern(0, 0..1000), "what is there stays readable");
     assert_eq!(scratch.names(), [""; 0]);
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     alone::{assert_succeeds, role, start},
-    assert_same, finish, in_words, options, pattern, read_all,
+    assert_same, finish, in_words, options, pattern, read_all, resuming,
     scratch::Scratch,
     threads::{assert_is, must_end},
 };
@@ -39,15 +39,17 @@ fn wait_for(path: &Path) {
 
 const WRITING: [OpenMode; 3] = [OpenMode::Auto, OpenMode::ReadWrite, OpenMode::Replace];
 
-/// Tries to write what somebody else is writing.
-fn is_refused(path: &Path) {
+/// Tries to write what process `pid` is writing.
+fn is_refused(path: &Path, pid: u32) {
+    let writer = if pid == std::process::id() { "this process".into() } else { format!("process {pid}") };
     for mode in WRITING {
         // Also with another length and another tag, which must not set the file aside.
         for (len, tag) in [(None, "v1"), (Some(10), "v1"), (None, "v2")] {
             let options = MmapOptions { len, tag: tag.into(), ..options(path, mode) };
             let error = open(options).unwrap_err();
-            assert_is!(&error, StorageError::Locked { .. });
-            assert_eq!(in_words(&error, path), "NAME.part is being written by somebody else");
+            assert_is!(&error, StorageError::Locked { pid: Some(found), .. } if *found == pid);
+            let expected = format!("NAME.part is being written by {writer}; try again when that has finished");
+            assert_eq!(in_words(&error, path), expected);
         }
     }
 }
@@ -55,14 +57,14 @@ fn is_refused(path: &Path) {
 #[test]
 fn a_second_writer_is_refused_and_the_first_is_unharmed() {
     match role().as_deref() {
-        Some("second writer") => is_refused(&folder().join("f")),
+        Some("second writer") => is_refused(&folder().join("f"), std::os::unix::process::parent_id()),
         _ => {
             let scratch = Scratch::new();
             let resource = open(MmapOptions { tag: b"v1".to_vec(), ..MmapOptions::new(scratch.path("f")) }).unwrap();
             let mut writer = resource.writer().unwrap();
             writer.append(&pattern(0, 0..100_000)).unwrap();
             resource.flush().unwrap();
-            is_refused(&scratch.path("f"));
+            is_refused(&scratch.path("f"), std::process::id());
             succeeds(start_in(a_second_writer_is_refused_and_the_first_is_unharmed, "second writer", &scratch));
             assert_eq!(scratch.names(), ["f.part", "f.part.index"]);
             writer.append(&pattern(0, 100_000..300_000)).unwrap();
@@ -109,7 +111,10 @@ fn whoever_is_about_to_finish_is_not_run_into() {
     held.try_lock().unwrap();
     for mode in WRITING {
         let error = open(options(scratch.path("f"), mode)).unwrap_err();
-        assert_eq!(in_words(&error, &scratch.path("f")), "NAME.part.index is being written by somebody else");
+        assert_eq!(
+            in_words(&error, &scratch.path("f")),
+            "NAME.part.index is being written by this process; try again when that has finished"
+        );
         assert_eq!((scratch.names(), scratch.read("f.part.index")), (vec!["f.part.index".to_owned()], index.clone()));
     }
     drop(held);
@@ -140,7 +145,7 @@ fn write_again_and_again(path: &Path, seed: u8) {
     let (mut commits, mut opened) = (0, 0);
     for round in 0.. {
         let tag = vec![seed * u8::from(opened % 3 == 0)];
-        let resource = match open(MmapOptions { tag, ..options(path, OpenMode::Replace) }) {
+        let resource = match open(MmapOptions { tag, ..resuming(path, OpenMode::Replace) }) {
             Ok(resource) => resource,
             Err(StorageError::Locked { .. }) => continue,
             Err(error) => panic!("round {round} of {seed}: {error}"),
@@ -307,10 +312,18 @@ fn a_lock_dies_with_its_process() {
             let scratch = Scratch::new();
             let mut killed = start_in(a_lock_dies_with_its_process, "killed", &scratch);
             wait_for(&scratch.path("ready"));
-            is_refused(&scratch.path("f"));
+            is_refused(&scratch.path("f"), killed.id());
+            // A reader is told as well, and not that there is no such file.
+            let error = open(options(scratch.path("f"), OpenMode::ReadOnly)).unwrap_err();
+            let message = "NAME is not complete: process PID writes it, to NAME.part; try again when that has finished";
+            assert_eq!(in_words(&error, &scratch.path("f")), message.replace("PID", &killed.id().to_string()));
             killed.kill().unwrap();
             killed.wait().unwrap();
-            let resource = open(MmapOptions::new(scratch.path("f"))).unwrap();
+            let error = open(options(scratch.path("f"), OpenMode::ReadOnly)).unwrap_err();
+            assert_is!(&error, StorageError::Unfinished { pid: None, .. });
+            let message = "NAME is not complete: NAME.part holds what has been written of it; finish it first";
+            assert_eq!(in_words(&error, &scratch.path("f")), message);
+            let resource = open(resuming(scratch.path("f"), OpenMode::Auto)).unwrap();
             assert_eq!(resource.leftover(), Leftover::Resumed { bytes: 1000, dropped: 0 });
             finish(&resource, &pattern(0, 1000..2000));
             assert_same(scratch.read("f"), pattern(0, 0..2000));

@@ -2,7 +2,7 @@
 
 use crate::{actor::Method, model::BLOCK};
 use arbitrary::{Arbitrary, Unstructured};
-use roundelay::{MmapOptions, OpenMode};
+use roundelay::{MmapOptions, OpenMode, Resume};
 use std::{ops::Range, path::Path};
 
 #[derive(Debug)]
@@ -67,6 +67,7 @@ impl FileInput {
             },
             len: self.len.map(u64::from),
             tag: vec![7; usize::from(self.tag % 3)],
+            resume: [Resume::SameTag, Resume::AnyTag, Resume::Never][usize::from(self.tag / 3 % 3)],
             flush_every_bytes: self.flush_every.map(u64::from),
         }
     }

@@ -2,7 +2,9 @@
 //! one that has some.
 
 use rangemap::RangeSet;
-use roundelay::{IndexProblem, Leftover, MmapOptions, OpenMode, ReadError, ResourceStatus, StorageError, WaitOutcome};
+use roundelay::{
+    IndexProblem, Leftover, MmapOptions, OpenMode, ReadError, ResourceStatus, Resume, StorageError, WaitOutcome,
+};
 use std::{ops::Range, time::Duration};
 
 pub const BLOCK: u64 = 4096;
@@ -186,30 +188,39 @@ impl Disk {
                 };
             }
             None if options.mode == OpenMode::ReadOnly => {
-                let source = std::io::ErrorKind::NotFound.into();
-                return Err(StorageError::File { path: options.path.clone(), doing: "open", source });
+                let path = options.path.clone();
+                return Err(if self.part.is_some() {
+                    StorageError::Unfinished { part: path.clone(), path, pid: None }
+                } else {
+                    StorageError::File { path, doing: "open", source: std::io::ErrorKind::NotFound.into() }
+                });
             }
             _ => {}
         }
         let found = self.part.take().filter(|part| part.grown && !part.rewrite);
         let why = found.as_ref().and_then(|part| {
-            if !options.tag.is_empty() && options.tag != part.tag {
-                return Some(IndexProblem::TagDiffers);
+            match options.resume {
+                Resume::SameTag if options.tag.is_empty() => return Some(IndexProblem::NoTag),
+                Resume::SameTag if options.tag != part.tag => return Some(IndexProblem::TagDiffers),
+                Resume::Never => return None,
+                Resume::SameTag | Resume::AnyTag => {}
             }
             let differs = options.len.is_some() && options.len != part.len;
             differs.then_some(IndexProblem::LengthDiffers { found: part.len, given: options.len })
         });
+        let bytes = found.iter().flat_map(|part| part.durable.iter()).map(|range| range.end - range.start).sum();
+        let (len, tag) = (options.len, options.tag.clone());
+        let new = Part { len, tag, grown: len.is_some_and(|len| len > 0), ..Part::default() };
         let (part, leftover) = match (found, why) {
+            (Some(_), None) if options.resume == Resume::Never => (new, Leftover::Discarded { bytes }),
             (Some(part), None) => {
-                let bytes = part.durable.iter().map(|range| range.end - range.start).sum();
                 (part, if bytes > 0 { Leftover::Resumed { bytes, dropped: 0 } } else { Leftover::None })
             }
-            (found, why) => {
-                self.aside = found.or(self.aside.take());
-                let (len, tag) = (options.len, options.tag.clone());
-                let part = Part { len, tag, grown: len.is_some_and(|len| len > 0), ..Part::default() };
-                (part, why.map_or(Leftover::None, |why| Leftover::SetAside { why }))
+            (found, Some(why)) if bytes > 0 => {
+                self.aside = found;
+                (new, Leftover::SetAside { why })
             }
+            _ => (new, Leftover::None),
         };
         let (there, written) = (part.durable.clone(), part.durable.clone());
         let generation = Generation { bytes: part.bytes.clone(), there, written, ..Generation::new(part.len) };
@@ -220,7 +231,7 @@ impl Disk {
     /// The committed file is about to be written anew.
     pub fn rewrite(&mut self) -> Leftover {
         let found = self.part.replace(Part { rewrite: true, ..Part::default() });
-        match found.filter(|part| part.grown && !part.rewrite) {
+        match found.filter(|part| part.grown && !part.rewrite && !part.durable.is_empty()) {
             None => Leftover::None,
             found => {
                 self.aside = found;

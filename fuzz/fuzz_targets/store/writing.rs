@@ -197,7 +197,7 @@ impl Run {
         if let Some(error) = generation.life.error() {
             return Err(error);
         }
-        let end = final_len.unwrap_or(generation.live_edge());
+        let end = final_len.or(generation.expected_len).unwrap_or(generation.live_edge());
         if end > MAX_OFFSET {
             return Err(StorageError::OffsetOverflow { offset: end, len: 0 });
         }
@@ -214,7 +214,7 @@ impl Run {
         let whole = generation.bytes.clone();
         assert_eq!(whole.len() as u64, end);
         if let Some(files) = self.files() {
-            (files.disk.whole, files.disk.part, files.live) = (Some(whole), None, false);
+            (files.disk.whole, files.disk.part, files.disk.aside, files.live) = (Some(whole), None, None, false);
         }
         self.expected.push(Event::Commit(end));
         self.shorten_earlier(end);

@@ -47,6 +47,7 @@ models! {
     a_gate_that_waits_at_a_gap => gap(2, 1, 1, &[7, 8]),
     a_gap_that_was_thought_better_of_is_forgotten => thought_better(),
     a_gap_that_is_thought_better_of_meanwhile => thought_better_meanwhile(),
+    a_gap_after_one_that_was_thought_better_of => second_gap(),
     a_range_below_a_jump_is_evicted => evicted(2..3),
     a_range_across_a_jump_is_evicted => evicted(4..7),
     // What a reader without a gate is told is ready.
@@ -532,6 +533,25 @@ fn thought_better_meanwhile() {
         });
         write_to(&mut writer, 2);
         write_to(&mut writer, 3);
+        reader.join().unwrap();
+    });
+}
+
+/// The writer thought better of a first gap, and leaves one after that.
+fn second_gap() {
+    explore(AtMost(2), || {
+        let (_resource, mut writer) = ring(3);
+        let mut gate = writer.gate();
+        write_to(&mut writer, 1);
+        assert_eq!(writer.try_write_at(6, &[byte(6)]).unwrap(), 0);
+        write_to(&mut writer, 2);
+        let reader = thread::spawn(move || {
+            let slices = gate.wait(3).unwrap();
+            assert_eq!(slices.first(), [byte(0), byte(1)], "SHORT of what there is, or wrong");
+            let n = slices.len();
+            slices.consume(n);
+        });
+        writer.write_at(6, &[byte(6)]).unwrap();
         reader.join().unwrap();
     });
 }

@@ -8,6 +8,7 @@ use loom::sync::atomic::{AtomicU64, Ordering::*};
 use loom::thread;
 use roundelay::ReadError;
 use roundelay::pcm::{self, Epoch, PcmError, PcmOptions, PcmReader, PcmWriter};
+use std::time::Duration;
 
 use crate::Preemptions::{Any, AtMost};
 use crate::{explore, models};
@@ -20,8 +21,12 @@ models! {
     a_seek_between_two_fills => seek_between(),
     the_seekers_place_is_seen => place_seen(),
     a_paused_callback_does_not_hold_the_writer => paused(),
-    all_is_played_before_the_end => played_out(false),
-    all_is_played_before_the_end_of_a_new_epoch => played_out(true),
+    all_is_played_before_the_end => played_out(false, finish),
+    all_is_played_before_the_end_of_a_new_epoch => played_out(true, finish),
+    all_is_played_before_an_epoch_ends => played_out(false, Decoder::end),
+    all_is_played_before_a_new_epoch_ends => played_out(true, Decoder::end),
+    a_seek_takes_an_end_back => taken_back(),
+    a_drain_ends_with_the_last_frame => drained(),
     a_seek_ends_a_wait_for_room => seek_ends_wait(),
     a_reader_that_waits_makes_room => both_wait(),
     a_tap_hears_what_was_heard => tap(2, false),
@@ -65,6 +70,14 @@ impl Decoder {
                 self.seek();
                 true
             }
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    /// All frames of the epoch are written.
+    fn end(mut self) -> Option<Self> {
+        match self.writer.end_epoch(self.epoch) {
+            Ok(()) | Err(PcmError::Stale) => Some(self),
             Err(other) => panic!("{other}"),
         }
     }
@@ -208,8 +221,13 @@ fn paused() {
     });
 }
 
+fn finish(decoder: Decoder) -> Option<Decoder> {
+    decoder.writer.finish();
+    None
+}
+
 /// What was written before the end is played, and then the end is seen.
-fn played_out(seek: bool) {
+fn played_out(seek: bool, end: fn(Decoder) -> Option<Decoder>) {
     explore(AtMost(3), move || {
         let (mut decoder, reader) = open(2);
         if seek {
@@ -222,7 +240,7 @@ fn played_out(seek: bool) {
             }
             decoder.step();
             decoder.step();
-            decoder.writer.finish();
+            end(decoder)
         });
         let mut listener = Listener::new(reader);
         for _ in 0..2 {
@@ -231,6 +249,61 @@ fn played_out(seek: bool) {
             }
         }
         decoding.join().unwrap();
+    });
+}
+
+/// An epoch has ended; a seek comes while it is played out, and what it brings is heard.
+fn taken_back() {
+    explore(AtMost(3), || {
+        let (mut decoder, reader) = open(2);
+        decoder.step();
+        decoder = decoder.end().unwrap();
+        let control = reader.control();
+        let seeker = thread::spawn(move || control.try_seek().expect("the writer is there"));
+        let decoding = thread::spawn(move || {
+            if decoder.writer.epoch() != decoder.epoch {
+                decoder.seek();
+                decoder.step();
+            }
+            decoder
+        });
+        let mut listener = Listener::new(reader);
+        listener.fill(1, 0);
+        let epoch = seeker.join().unwrap();
+        let mut decoder = decoding.join().unwrap();
+        if decoder.epoch != epoch {
+            let fill = listener.fill(1, first(epoch));
+            assert_eq!(fill.cause, Some(ReadError::NotYet), "ENDED by an older epoch");
+            decoder.seek();
+            decoder.step();
+        }
+        if listener.heard.last() != Some(&first(epoch)) {
+            assert_eq!(listener.fill(1, first(epoch)).frames, 1, "UNHEARD after a seek");
+        }
+        assert_eq!(listener.fill(1, first(epoch)).cause, Some(ReadError::NotYet), "ENDED by an older epoch");
+        decoder.end().unwrap();
+        assert_eq!(listener.fill(1, first(epoch)).cause, Some(ReadError::Ended), "ENDLESS");
+    });
+}
+
+/// Whoever is told that all was played finds the playhead behind the last frame.
+fn drained() {
+    explore(AtMost(3), || {
+        let (mut decoder, reader) = open(2);
+        let control = reader.control();
+        let decoding = thread::spawn(move || {
+            decoder.step();
+            decoder.step();
+            decoder.end()
+        });
+        let mut listener = Listener::new(reader);
+        let waiting = thread::spawn(move || control.wait_drained(Duration::ZERO));
+        listener.fill(1, 0);
+        let drained = waiting.join().unwrap();
+        assert_ne!(drained, Ok(()), "EARLY end: at most one of two frames was played");
+        decoding.join().unwrap();
+        listener.fill(2, 0);
+        assert_eq!(listener.reader.control().wait_drained(Duration::ZERO), Ok(()), "LATE");
     });
 }
 

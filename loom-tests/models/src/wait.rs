@@ -24,6 +24,8 @@ models! {
     a_timeout_comes_after_a_last_look => last_look(),
     two_interrupts_in_a_row => interrupts(),
     an_interrupt_before_the_wait => interrupt_before(),
+    an_interrupt_ends_both_waits => interrupt_both(),
+    an_interrupt_is_answered_once => interrupt_once(),
     several_gaps_filled_from_behind => gaps([2, 0], false),
     several_gaps_filled_from_the_front => gaps([0, 2], false),
     several_gaps_filled_by_two => gaps([2, 0], true),
@@ -140,6 +142,10 @@ impl WakeAll for Table {
     }
 }
 
+fn until_interrupted(interrupts: &Interrupts) -> Patience<'_> {
+    Patience { deadline: None, interrupts: Some(interrupts.watch()), from: None }
+}
+
 /// Each command is published before its interrupt, and each must be seen.
 fn interrupts() {
     explore(AtMost(3), || {
@@ -149,8 +155,8 @@ fn interrupts() {
         let interrupter = interrupts.interrupter(table.clone());
         let published = commands.clone();
         let sleeper = thread::spawn(move || {
-            let patience = Patience { deadline: None, interrupts: Some(&interrupts), from: None };
             while published.load(Relaxed) < 2 {
+                let patience = until_interrupted(&interrupts);
                 let waited: Waited<()> = table.0.wait(&patience, || Look::Missing(0));
                 assert_eq!(waited, Waited::Interrupted);
             }
@@ -171,7 +177,7 @@ fn interrupt_before() {
         let interrupter = interrupts.interrupter(table.clone());
         let other = line.clone();
         let sleeper = thread::spawn(move || {
-            let patience = Patience { deadline: None, interrupts: Some(&interrupts), from: None };
+            let patience = until_interrupted(&interrupts);
             let waited: Waited<()> = table.0.wait(&patience, || Look::Missing(0));
             assert_eq!(waited, Waited::Interrupted);
             // What the interrupter did before is seen.
@@ -180,6 +186,54 @@ fn interrupt_before() {
         line.publish_silently(1);
         interrupter.interrupt();
         sleeper.join().unwrap();
+    });
+}
+
+/// Two threads wait on one handle when it is interrupted.
+fn interrupt_both() {
+    explore(AtMost(2), || {
+        let table = StdArc::new(Table(WaitTable::new()));
+        let interrupts = StdArc::new(Interrupts::new());
+        let patience = until_interrupted(&interrupts);
+        let second = {
+            let (table, interrupts) = (table.clone(), interrupts.clone());
+            thread::spawn(move || {
+                let patience = until_interrupted(&interrupts);
+                // Both have begun by now.
+                let interrupter = interrupts.interrupter(table.clone());
+                let interrupting = thread::spawn(move || interrupter.interrupt());
+                let waited: Waited<()> = table.0.wait(&patience, || Look::Missing(0));
+                assert_eq!(waited, Waited::Interrupted);
+                interrupting.join().unwrap();
+            })
+        };
+        let waited: Waited<()> = table.0.wait(&patience, || Look::Missing(0));
+        assert_eq!(waited, Waited::Interrupted);
+        second.join().unwrap();
+        assert!(interrupts.is_quiet(), "AGAIN: it has ended two waits already");
+    });
+}
+
+/// One thread answers the first of two interrupts, another both.
+fn interrupt_once() {
+    explore(Any, || {
+        let table = StdArc::new(Table(WaitTable::new()));
+        let interrupts = StdArc::new(Interrupts::new());
+        interrupts.interrupter(table.clone()).interrupt();
+        let patience = until_interrupted(&interrupts);
+        let both = {
+            let (table, interrupts) = (table.clone(), interrupts.clone());
+            thread::spawn(move || {
+                let patience = until_interrupted(&interrupts);
+                interrupts.interrupter(table.clone()).interrupt();
+                let waited: Waited<()> = table.0.wait(&patience, || Look::Missing(0));
+                assert_eq!(waited, Waited::Interrupted);
+            })
+        };
+        let waited: Waited<()> = table.0.wait(&patience, || Look::Missing(0));
+        assert_eq!(waited, Waited::Interrupted);
+        both.join().unwrap();
+        assert!(interrupts.is_quiet(), "AGAIN: both were answered");
     });
 }
 

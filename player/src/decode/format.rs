@@ -293,10 +293,10 @@ impl<'a> Demuxer<'a> {
         }
     }
 
-    /// Whether there are no more packets since another stream begins there.
-    pub(super) fn gives_way(&self) -> bool {
+    /// Whether there are no more packets since another stream begins there, and how many bytes before that are neither.
+    pub(super) fn gives_way(&self) -> Option<u64> {
         match &self.packets {
-            Packets::Symphonia(_) => false,
+            Packets::Symphonia(_) => None,
             Packets::Frames(frames) => frames.gives_way(),
         }
     }

@@ -229,9 +229,9 @@ impl<'a> Frames<'a> {
         self.ahead.unread()
     }
 
-    /// Whether the frames ended where another stream begins.
-    pub(super) fn gives_way(&self) -> bool {
-        self.gives_way
+    /// Whether the frames ended where another stream begins, and how many bytes before that are neither.
+    pub(super) fn gives_way(&self) -> Option<u64> {
+        self.gives_way.then_some(self.skipped)
     }
 
     /// The next frame. `None` at the end.

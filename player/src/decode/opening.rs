@@ -68,6 +68,9 @@ impl<D: DriverIo> Decoder<D> {
         if known.is_none() {
             self.note_head(container, offset);
         }
+        if container == Container::Ogg {
+            self.note_links(offset);
+        }
         let (mut start, mut front) = (offset, Arc::default());
         let head = self.timeline.head_at(offset).filter(|(_, head)| is_of(head.kind, container));
         if let Some((begins, head)) = head.as_ref().filter(|(begins, head)| head.covers(offset - begins)) {
@@ -187,6 +190,33 @@ impl<D: DriverIo> Decoder<D> {
                 found = true;
             });
         }
+    }
+
+    /// Notes the links of a file that begin before `offset`, as far as it is here: who goes there may pass over some.
+    fn note_links(&mut self, offset: u64) {
+        if self.options.live || offset <= self.links_to {
+            return;
+        }
+        let Some((begins, head)) = self.timeline.head_at(offset) else { return };
+        let peek = stream::peek(&self.reader, &self.shared, &self.timeline, begins);
+        let mut at = self.links_to.max(begins + head.len);
+        let (mut links, mut begun) = (Links::new(at, true), begins);
+        // The header of a page is no longer than this.
+        while at < offset && self.reader.contains_range(at..at + 27 + 255) {
+            match links.free_from(&peek, at) {
+                Ok(next) => at = next,
+                // What is there is no Ogg.
+                Err(Stop::Boundary(next)) if next == begun => break,
+                Err(Stop::Boundary(next)) => {
+                    begun = next;
+                    self.note_head(Container::Ogg, next);
+                    links = Links::new(next, false);
+                    at = next;
+                }
+                Err(_) => return,
+            }
+        }
+        self.links_to = at;
     }
 
     /// The codec of a link of Ogg that begins there, if it cannot be decoded.

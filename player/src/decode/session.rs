@@ -77,6 +77,8 @@ pub(super) struct Decoder<D: DriverIo> {
     place: Place,
     /// What each connection was found to send, by its first byte.
     pub(super) containers: Containers,
+    /// Up to there, the links of a file are noted.
+    pub(super) links_to: u64,
     /// The moment of the programme at which the frames' own time is nought, by the first byte of their stream.
     pub(super) bases: Vec<(u64, f64)>,
     /// Since there nothing could be decoded.
@@ -143,6 +145,7 @@ impl<D: DriverIo> Decoder<D> {
             begin: place.offset,
             place,
             containers: Containers::default(),
+            links_to: 0,
             bases: Vec::new(),
             barren_from: place.offset,
             lost_at: None,
@@ -306,12 +309,8 @@ impl<D: DriverIo> Decoder<D> {
                 self.reset(demuxer, session);
                 return Ok(Step::Next);
             }
-            Ok(None) if demuxer.gives_way() => {
-                return Ok(Step::Ended(Some(Stop::Boundary(progress.read_to() - demuxer.unread()))));
-            }
-            // Some files have more behind their audio: tags, or nothing that means anything.
-            Ok(None) if !self.options.live => return Ok(Step::Ended(progress.stop().or(Some(Stop::Complete)))),
-            Ok(None) | Err(_) => return Ok(Step::Ended(progress.stop())),
+            Ok(None) => return Ok(Step::Ended(self.no_more_packets(demuxer, session))),
+            Err(_) => return Ok(Step::Ended(progress.stop())),
         };
         progress.is_alive();
         // The frames of what is put in front are not in the stream.
@@ -356,6 +355,18 @@ impl<D: DriverIo> Decoder<D> {
             }
         }
         Ok(Step::Next)
+    }
+
+    /// Why there are no more packets.
+    fn no_more_packets(&mut self, demuxer: &Demuxer<'_>, session: &Session) -> Option<Stop> {
+        let progress = &session.progress;
+        if let Some(skipped) = demuxer.gives_way() {
+            self.is_lost |= skipped > 0;
+            let next = progress.read_to().saturating_sub(demuxer.unread()).max(session.opening.start);
+            return Some(Stop::Boundary(next));
+        }
+        // Some files have more behind their audio: tags, or nothing that means anything.
+        progress.stop().or((!self.options.live).then_some(Stop::Complete))
     }
 
     /// Sets the clock by a packet, and counts what is missing before it.
@@ -418,7 +429,10 @@ impl<D: DriverIo> Decoder<D> {
         {
             self.leave_out(LeftOut::Cut { heard: session.clock.seconds, promised });
         }
-        let here = Place { offset, seconds: session.clock.seconds, from: None, choices: 0 };
+        let seconds = session.clock.seconds;
+        // What is wanted may be in what follows.
+        let from = session.place.from.filter(|&from| from > seconds);
+        let here = Place { offset, seconds, from, choices: session.place.choices };
         match stop {
             Some(stop) => self.end_of(stop, here),
             // Symphonia has had enough, and neither the stream nor anybody else: there is something else now.

@@ -406,3 +406,292 @@ fn an_index_that_leads_nowhere_ends_the_file() {
     assert!(heard.iter().zip(&samples).all(|(heard, &sample)| *heard == f32::from(sample) / 32_768.0));
     deck.decoding.join();
 }
+
+/// What becomes of a stream that is decoded to its end.
+struct Heard {
+    samples: Vec<f32>,
+    channels: usize,
+    broken: u64,
+    left_out: Vec<LeftOut>,
+    result: Result<(), DecodeError>,
+}
+
+impl Heard {
+    fn frames(&self) -> usize {
+        self.samples.len() / self.channels
+    }
+}
+
+/// Hears a stream as a file, or as a station that sends it and hangs up.
+fn hear(bytes: &[u8], options: DecodeOptions) -> Heard {
+    let deck = Deck::prepared(bytes.len().max(1 << 16), options, |writer| {
+        writer.append(bytes).unwrap();
+        writer.commit(None).unwrap();
+    });
+    let (mut samples, mut channels) = (Vec::new(), 1);
+    // Nothing is opened where nothing can be heard.
+    if let Ok((mut reader, format)) = deck.opened.recv() {
+        channels = format.channels;
+        while let Ok(frames @ 1..) = reader.wait(1_000) {
+            let mut period = vec![0.0; frames.min(1_000) * channels];
+            let fill = reader.fill(&mut period);
+            samples.extend_from_slice(&period[..fill.frames * channels]);
+        }
+    }
+    let result = deck.ended.recv_timeout(PATIENCE).expect("it comes to an end");
+    let (broken, skipped) = (deck.decoding.broken(), deck.decoding.skipped());
+    deck.decoding.join();
+    let left_out: Vec<_> = deck.left_out.try_iter().collect();
+    assert_eq!(skipped, left_out.len() as u64, "what is told is counted");
+    Heard { samples, channels, broken, left_out, result }
+}
+
+/// A file and a station.
+fn both() -> [DecodeOptions; 2] {
+    [file(), options()]
+}
+
+/// Frames of MPEG audio without a sound: all are like the first, which begins with this header.
+fn mpeg(header: [u8; 4], bytes: usize, count: usize) -> Vec<u8> {
+    let mut frame = header.to_vec();
+    frame.resize(bytes, 0);
+    frame.repeat(count)
+}
+
+/// 1,152 frames of audio each, at 44.1 kHz in stereo.
+fn mp3(count: usize) -> Vec<u8> {
+    mpeg([0xff, 0xfb, 0x90, 0x64], 417, count)
+}
+
+/// A frame that counts others; an encoder's delay and padding stand behind its name.
+fn info_frame(count: u32, encoder: &[u8], delay: u32, padding: u32) -> Vec<u8> {
+    let mut frame = mp3(1);
+    frame[36..44].copy_from_slice(b"Info\0\0\0\x01");
+    frame[44..48].copy_from_slice(&count.to_be_bytes());
+    frame[48..48 + encoder.len()].copy_from_slice(encoder);
+    frame[69..72].copy_from_slice(&(delay << 12 | padding).to_be_bytes()[1..]);
+    frame
+}
+
+/// Frames of AAC without a sound, of the rate that has this index.
+fn aac(rate_index: u8, channels: u8, count: usize) -> Vec<u8> {
+    let data: &[u8] = match channels {
+        1 => &[0x00, 0xc8, 0x00, 0x80, 0x23, 0x80],
+        _ => &[0x21, 0x10, 0x04, 0x60, 0x8c, 0x1c],
+    };
+    let len = 7 + data.len() as u8;
+    let mut frame =
+        vec![0xff, 0xf1, 1 << 6 | rate_index << 2 | channels >> 2, channels << 6, len >> 3, len << 5 | 0x1f, 0xfc];
+    frame.extend(data);
+    frame.repeat(count)
+}
+
+const ID3V1: &[u8; 128] = &{
+    let mut tag = [b' '; 128];
+    [tag[0], tag[1], tag[2]] = *b"TAG";
+    tag
+};
+
+/// A tag of 600 bytes with nothing in it.
+fn id3v2() -> Vec<u8> {
+    let mut tag = b"ID3\x03\0\0\0\0\x04\x4e".to_vec();
+    tag.resize(600, 0);
+    tag
+}
+
+#[test]
+fn a_count_ends_only_what_it_counts() {
+    let songs =
+        [info_frame(10, b"", 0, 0), mp3(10), ID3V1.to_vec(), id3v2(), info_frame(9, b"", 0, 0), mp3(9)].concat();
+    for options in both() {
+        let heard = hear(&songs, options);
+        assert_eq!((heard.frames(), heard.broken), (19 * 1_152, 0));
+        // A count before a stream that has none, and one that is wrong.
+        let heard = hear(&[info_frame(10, b"", 0, 0), mp3(300)].concat(), options);
+        assert_eq!((heard.frames(), heard.broken), (300 * 1_152, 0));
+    }
+}
+
+#[test]
+fn an_encoders_delay_and_padding_are_not_heard() {
+    let song = [info_frame(10, b"LAME3.100", 576, 1_000), mp3(10)].concat();
+    let heard = hear(&song, file());
+    // A decoder is 529 frames late itself.
+    assert_eq!((heard.frames(), heard.broken), (10 * 1_152 - 576 - 1_000, 0));
+    // What somebody has joined is heard whole.
+    let heard = hear(&[&song[..], &mp3(5)].concat(), file());
+    assert_eq!(heard.frames(), 15 * 1_152 - 576 - 1_000);
+}
+
+#[test]
+fn frames_of_another_kind_are_played_at_their_own_rate() {
+    const SECOND: [(u8, f64); 3] = [(4, 44_100.0), (7, 22_050.0), (3, 48_000.0)];
+    let seconds: f64 = SECOND.iter().map(|(_, rate_hz)| 40.0 * 1_024.0 / rate_hz).sum();
+    let stream = [aac(4, 2, 40), aac(7, 1, 40), aac(3, 2, 40)].concat();
+    for options in both() {
+        let heard = hear(&stream, options);
+        assert_eq!((heard.channels, heard.broken), (2, 0));
+        assert!((heard.frames() as f64 / 44_100.0 - seconds).abs() < 0.001, "{} of {seconds} s", heard.frames());
+        assert!(heard.samples.iter().all(|sample| sample.abs() < 1e-3), "there is no noise");
+    }
+}
+
+#[test]
+fn layers_and_versions_of_mpeg_audio_may_change() {
+    // Layer 3 at 44.1 kHz, at 22.05 kHz in mono, at 8 kHz; layers 2 and 1 at 48 kHz.
+    let kinds = [
+        (mp3(20), 1_152.0 / 44_100.0),
+        (mpeg([0xff, 0xf3, 0x80, 0xc0], 208, 20), 576.0 / 22_050.0),
+        (mpeg([0xff, 0xe3, 0x18, 0xc0], 72, 20), 576.0 / 8_000.0),
+        (mpeg([0xff, 0xfd, 0x84, 0x00], 384, 20), 1_152.0 / 48_000.0),
+        (mpeg([0xff, 0xff, 0x84, 0x00], 256, 20), 384.0 / 48_000.0),
+    ];
+    let seconds: f64 = kinds.iter().map(|(_, seconds)| 20.0 * seconds).sum();
+    let stream = kinds.map(|(bytes, _)| bytes).concat();
+    for options in both() {
+        let heard = hear(&stream, options);
+        assert_eq!((heard.broken, heard.left_out.len()), (0, 0));
+        assert!((heard.frames() as f64 / 44_100.0 - seconds).abs() < 0.001, "{} of {seconds} s", heard.frames());
+    }
+}
+
+#[test]
+fn flac_is_heard_to_its_last_frame_whatever_is_behind() {
+    let (bytes, samples) = connection(0, BLOCKS);
+    let noise: Vec<u8> = (0..3_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let tails: [&[u8]; 6] = [b"", ID3V1, &id3v2(), &[0; 128], &[0; 5_000], &noise];
+    for (number, tail) in tails.into_iter().enumerate() {
+        for options in both() {
+            let heard = hear(&[&bytes[..], tail].concat(), options);
+            assert!(heard.samples == samples, "tail {number}: {} of {}", heard.samples.len(), samples.len());
+            assert_eq!((heard.broken, heard.left_out), (0, vec![]));
+        }
+    }
+    let heard = hear(&[&id3v2()[..], &bytes].concat(), file());
+    assert!(heard.samples == samples && heard.result.is_ok());
+}
+
+#[test]
+fn flac_is_joined_behind_its_beginning() {
+    let (bytes, samples) = connection(0, 2 * BLOCKS);
+    let cut = bytes.len() / 3;
+    let heard = hear(&bytes[cut..], options());
+    assert!(samples.ends_with(&heard.samples), "it is the same music");
+    assert!(heard.samples.len() >= samples.len() / 2, "from the next frame on");
+}
+
+#[test]
+fn streams_that_were_joined_are_each_heard_whole() {
+    let (flac, samples) = connection(0, BLOCKS);
+    let (ogg, ogg_samples) = ogg_with_bad_packets(0, BLOCKS);
+    let silence = 20 * 1_152 * 48_000 / 44_100 * CHANNELS;
+    for options in both() {
+        let heard = hear(&[&flac[..], &mp3(20), &ogg, &flac, &id3v2(), &flac, &aac(4, 2, 20)].concat(), options);
+        assert_eq!((heard.broken, &heard.left_out), (0, &vec![]));
+        assert!(heard.samples.starts_with(&samples));
+        let behind = &heard.samples[samples.len() + silence - 100..];
+        let begins = behind.iter().position(|&sample| sample != 0.0).unwrap();
+        let music = [ogg_samples.clone(), samples.clone(), samples.clone()].concat();
+        let first = music.iter().position(|&sample| sample != 0.0).unwrap();
+        assert!(behind[begins..].starts_with(&music[first..]), "each follows the one before");
+    }
+}
+
+/// A link of a chain whose codec is not supported.
+fn opus_link() -> Vec<u8> {
+    let head = page(2, 0, 0, b"OpusHead\x01\x02\x38\x01\x80\xbb\0\0\0\0\0");
+    let tags = page(0, 0, 1, b"OpusTags\x04\0\0\0test\0\0\0\0");
+    [head, tags, page(0, 960, 2, &[0xfc; 200]), page(4, 1_920, 3, &[0xfc; 200])].concat()
+}
+
+#[test]
+fn a_link_that_cannot_be_decoded_is_passed_over_and_told() {
+    let (link, samples) = ogg_with_bad_packets(0, BLOCKS);
+    for options in both() {
+        let heard = hear(&[&link[..], &opus_link(), &link].concat(), options);
+        assert!(heard.samples == [samples.clone(), samples.clone()].concat(), "{} samples", heard.samples.len());
+        assert_eq!(heard.left_out, [LeftOut::Codec { codec: "Opus" }]);
+        heard.result.unwrap();
+    }
+    let heard = hear(&[&opus_link()[..], &link].concat(), file());
+    assert!(heard.samples == samples);
+    assert_eq!(heard.left_out.len(), 1);
+    for options in both() {
+        let heard = hear(&opus_link(), options);
+        assert!(matches!(heard.result, Err(DecodeError::Codec { codec: "Opus" })), "{:?}", heard.result);
+    }
+}
+
+#[test]
+fn a_link_with_a_damaged_head_is_passed_over_and_told() {
+    let (link, samples) = ogg_with_bad_packets(0, BLOCKS);
+    let mut damaged = link.clone();
+    // In the page that says what it is, whose checksum is wrong then.
+    damaged[50] ^= 0xff;
+    for options in both() {
+        let heard = hear(&[&link[..], &damaged, &link].concat(), options);
+        assert!(heard.samples == [samples.clone(), samples.clone()].concat(), "{} samples", heard.samples.len());
+        assert_eq!(heard.left_out, [LeftOut::Damaged]);
+    }
+}
+
+#[test]
+fn frames_of_an_unsupported_kind_are_passed_over_and_told() {
+    let stream = [aac(4, 2, 20), aac(4, 6, 20), aac(4, 2, 20)].concat();
+    for options in both() {
+        let heard = hear(&stream, options);
+        assert_eq!(heard.frames(), 40 * 1_024);
+        assert!(matches!(heard.left_out[..], [LeftOut::Codec { codec }] if codec.starts_with("AAC ")));
+    }
+}
+
+#[test]
+fn a_file_that_is_cut_says_so() {
+    let heard = hear(&[info_frame(100, b"", 0, 0), mp3(60)].concat(), file());
+    assert!(matches!(heard.left_out[..], [LeftOut::Cut { heard, promised }] if heard + 1.0 < promised));
+    assert_eq!(heard.frames(), 60 * 1_152);
+}
+
+#[test]
+fn what_was_decoded_before_an_error_is_heard() {
+    let (bytes, samples) = connection(0, BLOCKS);
+    let heard = hear(&[&bytes[..], &vec![0x55; 6 << 20]].concat(), options());
+    assert!(matches!(heard.result, Err(DecodeError::Unsupported { .. })), "{:?}", heard.result);
+    assert!(heard.samples == samples, "{} of {}", heard.samples.len(), samples.len());
+}
+
+#[test]
+fn a_file_without_a_frame_is_no_success() {
+    let (bytes, _) = connection(0, 0);
+    assert!(matches!(hear(&bytes, file()).result, Err(DecodeError::Silent)));
+    let foreign = hear(b"wvpk\x24\x16\0\0\x10\x04\0\0\x44\xac\0\0\xff\xff\x84\0", file());
+    assert!(matches!(foreign.result, Err(DecodeError::Codec { codec: "WavPack" })), "{:?}", foreign.result);
+}
+
+#[test]
+fn a_seek_leads_into_another_of_joined_streams() {
+    let (flac, samples) = connection(0, 30);
+    let (ogg, ogg_samples) = ogg_with_bad_packets(0, 30);
+    // Of FLAC, only once it was come to: its beginning stands nowhere else.
+    let [flac, ogg] = [(flac, samples, 0.9), (ogg, ogg_samples, 0.05)];
+    for (stream, samples, played) in [flac, ogg] {
+        let (joined, all) = (stream.repeat(2), samples.repeat(2));
+        let deck = Deck::of_file(&joined, DecodeOptions { ahead: Duration::from_millis(200), ..file() });
+        let (mut reader, _) = deck.opened.recv_timeout(PATIENCE).unwrap();
+        let frames = (all.len() / CHANNELS) as f64;
+        play(&mut reader, (frames * played) as usize);
+        let seconds = frames / 48e3;
+        for share in [0.75, 0.25, 0.8] {
+            deck.decoding.seek(Target::Seconds(seconds * share));
+            let heard = play(&mut reader, 9_000);
+            let at = all.windows(512).position(|window| window == &heard[..512]).expect("it is of the music");
+            assert!(all[at..].starts_with(&heard), "without a gap");
+            let second_half = all.windows(512).rposition(|window| window == &heard[..512]).unwrap();
+            let there = [at, second_half].map(|at| at as f64 / all.len() as f64);
+            assert!(there.iter().any(|there| (there - share).abs() < 0.1), "{there:?}, not {share}");
+        }
+        deck.cancel.cancel();
+        drop(reader);
+        deck.decoding.join();
+    }
+}

@@ -9,8 +9,11 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use roundelay::{CancelToken, MmapDriver, MmapOptions, Reader, Resource};
+use ureq::Body;
 use ureq::http::Response;
-use ureq::{Agent, Body, ResponseExt};
+
+use crate::address::Address;
+use crate::source;
 
 use super::client::{Client, take_over};
 use super::progress::{Counts, Progress};
@@ -32,20 +35,20 @@ pub struct Download {
 }
 
 impl Download {
-    /// Goes on with an answer that begins the whole of a file, and comes by a connection of `agent`. `ended` is called
+    /// Goes on with an answer that begins the whole of a file, and comes by a connection of `caller`. `ended` is called
     /// when all of it is there, or no more will be. Asks nothing here: the server may take its time.
     ///
     /// # Errors
     /// As [`run`](super::run).
     pub(crate) fn start(
-        (agent, answer): (Agent, Response<Body>),
+        (caller, address, answer): (source::Client, Address, Response<Body>),
         connections: u8,
         patience: Duration,
         cancel: CancelToken,
         ended: impl FnOnce(Result<(), GetError>) + Send + 'static,
     ) -> Result<Self, GetError> {
         let folder = Folder::make()?;
-        let url = answer.get_uri().clone();
+        let url = address.uri().clone();
         let options = GetOptions {
             url: url.to_string(),
             file: folder.0.join("stream"),
@@ -57,7 +60,7 @@ impl Download {
             flush_every_bytes: u64::MAX,
         };
         let stopper = Stopper::default();
-        let client = Client::beside(Some(agent), &url, connections.into(), patience);
+        let client = Client::beside(Some((caller, address)), &url, connections.into(), patience);
         stopper.watch(client.halt().clone());
         let (offer, stream) = take_over(answer)?;
         let store = MmapOptions {

@@ -13,6 +13,10 @@ use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{Connector, DefaultConnector};
 use ureq::{Agent, Body, BodyReader, Error, ResponseExt, Timeout};
 
+use crate::address::Address;
+use crate::redirects::{Cookies, personal};
+use crate::source;
+
 use super::GetError;
 use super::fields::{ContentRange, Version, accepts_ranges, retry_after};
 use super::halt::Halt;
@@ -23,6 +27,8 @@ use super::retry::Trouble;
 #[derive(Clone, Debug)]
 pub(super) struct Client {
     agent: Agent,
+    /// Where to be let in, and by what.
+    personal: Option<(Address, Cookies)>,
     halt: Halt,
 }
 
@@ -55,7 +61,7 @@ pub(super) struct Stream {
 impl Stream {
     fn new(response: Response<Body>, position: u64, end: Option<u64>) -> Self {
         let url = response.get_uri().to_string();
-        let reusable = response.body().content_length().is_some();
+        let reusable = content_length(&response).is_some();
         Self { body: response.into_body().into_reader(), url, position, end, reusable }
     }
 
@@ -101,8 +107,14 @@ impl Client {
         Self::beside(None, url, connections, patience)
     }
 
-    /// As [`new`](Self::new), beside the agent whose connection brings what comes first: it is halted with the others.
-    pub(super) fn beside(first: Option<Agent>, url: &Uri, connections: usize, patience: Duration) -> Self {
+    /// As [`new`](Self::new), beside the agent whose connection brings what comes first from an address: it is halted with the
+    /// others, and what let it in lets the others in.
+    pub(super) fn beside(
+        first: Option<(source::Client, Address)>,
+        url: &Uri,
+        connections: usize,
+        patience: Duration,
+    ) -> Self {
         // The machine's own certificates, or those of the file that SSL_CERT_FILE names.
         let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
         let config = Agent::config_builder()
@@ -122,8 +134,9 @@ impl Client {
             .build();
         let connector = DefaultConnector::new().chain(TellsCutsFromEnds);
         let agent = Agent::with_parts(config, connector, DefaultResolver::default());
-        let all: Vec<_> = first.into_iter().chain([agent.clone()]).collect();
-        Self { halt: Halt::new(all), agent }
+        let all: Vec<_> = first.iter().map(|(first, _)| first.agent.clone()).chain([agent.clone()]).collect();
+        let personal = first.map(|(first, address)| (address, first.cookies));
+        Self { halt: Halt::new(all), personal, agent }
     }
 
     /// Ends all of it.
@@ -230,6 +243,9 @@ impl Client {
     fn get(&self, url: &Uri, range: Option<(&str, Option<&str>)>) -> Result<Response<Body>, Error> {
         // The bytes of the file, and not of something that was made of them on the way.
         let mut request = self.agent.get(url).header(ACCEPT_ENCODING, "identity");
+        if let Some((address, cookies)) = &self.personal {
+            request = personal(request, address, cookies);
+        }
         if let Some((range, only_if)) = range {
             request = request.header(RANGE, range);
             if let Some(validator) = only_if {
@@ -242,11 +258,17 @@ impl Client {
 
 /// An answer to a question for the whole file that somebody else has asked: what is offered, and its beginning.
 pub(super) fn take_over(response: Response<Body>) -> Result<(Offer, Option<Stream>), GetError> {
+    if let Some(ContentRange::Part { span, len: Some(len) }) = ContentRange::of(response.headers())
+        && response.status() == StatusCode::PARTIAL_CONTENT
+        && span.start == 0
+    {
+        let offer = offer(&response, Some(len), true).map_err(Trouble::into_error)?;
+        return Ok((offer, Some(Stream::new(response, 0, Some(span.end)))));
+    }
     let in_parts = accepts_ranges(response.headers());
     match whole(response) {
         Ok((offer, stream)) => Ok((Offer { in_parts, ..offer }, stream)),
-        Err(Trouble::Lasting(error) | Trouble::Passing { error, .. }) => Err(error),
-        Err(Trouble::NoRanges) => Err(GetError::Panicked),
+        Err(trouble) => Err(trouble.into_error()),
     }
 }
 
@@ -255,7 +277,7 @@ fn whole(response: Response<Body>) -> Result<(Offer, Option<Stream>), Trouble> {
     if response.status() != StatusCode::OK {
         return Err(refused(&response));
     }
-    let len = response.body().content_length();
+    let len = content_length(&response);
     let offer = offer(&response, len, false)?;
     Ok((offer, Some(Stream::new(response, 0, len))))
 }
@@ -269,8 +291,11 @@ fn offer(response: &Response<Body>, len: Option<u64>, in_parts: bool) -> Result<
     Ok(Offer { url, len, in_parts, open_ended, version: Version::of(response.headers()) })
 }
 
-/// Of an answer that has no body.
+/// What the head says of a body that is not in chunks.
 fn content_length(response: &Response<Body>) -> Option<u64> {
+    if response.headers().contains_key(TRANSFER_ENCODING) {
+        return None;
+    }
     response.headers().get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
 

@@ -187,6 +187,10 @@ fn storage_exit_code(error: &StorageError) -> u8 {
         | StorageError::NotAFile { .. }
         | StorageError::File { .. }
         | StorageError::DiskFull { .. }
+        | StorageError::FileSizeLimit { .. }
+        | StorageError::FolderMissing { .. }
+        | StorageError::Removed { .. }
+        | StorageError::Unfinished { .. }
         | StorageError::ReadOnly => EXIT_FILE,
         _ => EXIT_FAILURE,
     }

@@ -27,6 +27,13 @@ impl Trouble {
     pub(super) fn passing(error: GetError) -> Self {
         Self::Passing { error, wait: None }
     }
+
+    pub(super) fn into_error(self) -> GetError {
+        match self {
+            Self::Lasting(error) | Self::Passing { error, .. } => error,
+            Self::NoRanges => GetError::Panicked,
+        }
+    }
 }
 
 impl<E: Into<GetError>> From<E> for Trouble {

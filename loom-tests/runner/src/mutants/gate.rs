@@ -447,11 +447,11 @@ pub(super) const MUTANTS: &[Mutant] = &[
         ..Mutant::NONE
     },
     Mutant {
-        name: "gate/gap-never-withdrawn-by-an-append",
-        why: "a gate returns short at a place where the stream goes on",
-        edits: &[edit(WRITER, &["fn grant"], "self.gap_announced", "false")],
-        caught_by: &["gate::a_gap_that_was_thought_better_of_is_forgotten"],
-        symptom: "SHORT",
+        name: "gate/gap-announced-once-only",
+        why: "the writer went on at its first gap, and waits at the second for a gate that waits for bytes beyond that",
+        edits: &[edit(WRITER, &["fn restart"], "self.announced_gap != before.end", "self.announced_gap == NO_GAP")],
+        caught_by: &["gate::a_gap_after_one_that_was_thought_better_of"],
+        symptom: "deadlock",
         ..Mutant::NONE
     },
     Mutant {

@@ -54,6 +54,58 @@ pub(super) const MUTANTS: &[Mutant] = &[
         symptom: "STALE",
         ..Mutant::NONE
     },
+    // Ends that a seek takes back.
+    Mutant {
+        name: "pcm/ended-store-relaxed",
+        why: "the end of an epoch is seen before its last frames",
+        edits: &[edit(WRITER, &["fn end_epoch"], "ended.store(epoch.0, «Release»)", "Relaxed")],
+        caught_by: &["pcm::all_is_played_before_an_epoch_ends"],
+        symptom: "EARLY end",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "pcm/ended-load-relaxed",
+        why: "the end of an epoch is seen before its last frames",
+        edits: &[edit(FILE, &["fn stage_of"], "self.ended.load(«Acquire»)", "Relaxed")],
+        caught_by: &["pcm::all_is_played_before_an_epoch_ends"],
+        symptom: "EARLY end",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "pcm/ended-whatever-the-epoch",
+        why: "the end of an older epoch is taken for that of this one",
+        edits: &[edit(
+            FILE,
+            &["fn stage_of"],
+            "self.ended.load(Acquire) == epoch.0",
+            "self.ended.load(Acquire) <= epoch.0",
+        )],
+        caught_by: &["pcm::a_seek_takes_an_end_back"],
+        symptom: "ENDED by an older epoch",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "pcm/drained-after-the-window",
+        why: "the end of an epoch is asked for after its frames, and the last ones are not waited for",
+        edits: &[
+            edit(FILE, &["fn progress"], "let stage = self.stage_of(epoch);", ""),
+            edit(
+                FILE,
+                &["fn progress"],
+                "let playhead = self.playhead().max(base);",
+                "let playhead = self.playhead().max(base); let stage = self.stage_of(epoch);",
+            ),
+            edit(
+                FILE,
+                &["fn progress"],
+                "return Progress { epoch, stage, frames: None }",
+                "return Progress { epoch, stage: self.stage_of(epoch), frames: None }",
+            ),
+        ],
+        caught_by: &["pcm::a_drain_ends_with_the_last_frame"],
+        symptom: "EARLY end",
+        ..Mutant::NONE
+    },
     Mutant {
         name: "pcm/answer-not-busy",
         why: "the base of the next epoch is taken together with the place of this one",
@@ -166,10 +218,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
         edits: &[edit(
             READER,
             &["fn look"],
-            "stage = shared.life.stage(); self.known_end = shared.window.end();",
-            "self.known_end = shared.window.end(); stage = shared.life.stage();",
+            "stage = shared.stage_of(epoch); self.known_end = shared.window.end();",
+            "self.known_end = shared.window.end(); stage = shared.stage_of(epoch);",
         )],
-        caught_by: &["pcm::all_is_played_before_the_end"],
+        caught_by: &["pcm::all_is_played_before_the_end", "pcm::all_is_played_before_an_epoch_ends"],
         symptom: "EARLY",
         ..Mutant::NONE
     },
@@ -200,7 +252,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         why: "a reader that is no callback sleeps for frames that are there",
         edits: &[edit(
             WRITER,
-            &["fn write_before"],
+            &["fn write_all"],
             "self.shared.frames.notify(from..self.shared.window.written_to());",
             "",
         )],

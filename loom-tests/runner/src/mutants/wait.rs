@@ -185,8 +185,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "wait/interrupt-flag-for-the-epoch",
         why: "a flag that is loaded and cleared loses the interrupt that comes in between",
         edits: &[
-            edit(FILE, &["fn take"], "epoch != self.seen.get()", "epoch != 0"),
-            edit(FILE, &["fn take"], "self.seen.set(epoch);", "self.epoch.store(0, Relaxed);"),
+            edit(FILE, &["fn take"], "epoch != self.since", "epoch != 0"),
+            edit(
+                FILE,
+                &["fn take"],
+                "self.interrupts.seen.fetch_max(epoch, Relaxed);",
+                "self.interrupts.epoch.store(0, Relaxed);",
+            ),
             edit(FILE, &["fn interrupt(&self)"], "self.epoch.fetch_add(1, Release);", "self.epoch.store(1, Release);"),
         ],
         caught_by: &["wait::two_interrupts_in_a_row"],
@@ -199,8 +204,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         edits: &[edit(
             FILE,
             &["fn interrupt(&self)"],
-            "self.epoch.fetch_add(1, Release); self.wake.wake_all();",
-            "self.wake.wake_all(); self.epoch.fetch_add(1, Release);",
+            "self.epoch.fetch_add(1, Release); if let Some(wake) = self.wake.upgrade() { wake.wake_all(); }",
+            "if let Some(wake) = self.wake.upgrade() { wake.wake_all(); } self.epoch.fetch_add(1, Release);",
         )],
         caught_by: &["wait::an_interrupt_before_the_wait"],
         symptom: "deadlock",
@@ -217,9 +222,30 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "wait/interrupt-taken-relaxed",
         why: "the interrupt is seen before what the interrupter did",
-        edits: &[edit(FILE, &["fn take"], "self.epoch.load(«Acquire»)", "Relaxed")],
+        edits: &[edit(FILE, &["fn take"], "self.interrupts.epoch.load(«Acquire»)", "Relaxed")],
         caught_by: &["wait::an_interrupt_before_the_wait"],
         symptom: "INTERRUPTED",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "wait/interrupt-taken-by-the-first",
+        why: "of two threads that wait on one handle, the first that wakes takes the interrupt from the other",
+        edits: &[edit(FILE, &["fn take"], "epoch != self.since", "epoch != self.interrupts.seen.load(Relaxed)")],
+        caught_by: &["wait::an_interrupt_ends_both_waits"],
+        symptom: "deadlock",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "wait/interrupt-answered-again",
+        why: "the one that answers an earlier interrupt forgets that a later one was answered",
+        edits: &[edit(
+            FILE,
+            &["fn take"],
+            "self.interrupts.seen.fetch_max(epoch, Relaxed);",
+            "self.interrupts.seen.store(epoch, Relaxed);",
+        )],
+        caught_by: &["wait::an_interrupt_is_answered_once"],
+        symptom: "AGAIN",
         ..Mutant::NONE
     },
 ];
