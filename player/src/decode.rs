@@ -13,6 +13,7 @@
 //! link of a chain, or a file that somebody joined to another, and the next one looks what that is.
 
 mod edits;
+mod foreign;
 mod format;
 mod frames;
 mod links;
@@ -62,6 +63,15 @@ pub enum DecodeError {
     Codec {
         /// Its name.
         codec: &'static str,
+    },
+    /// It begins as a file that can be played, and does not go on so.
+    #[error("this {container} file is damaged, and nothing of it can be played: {reason}")]
+    Damaged {
+        /// What it begins as.
+        container: &'static str,
+        /// What is wrong with it.
+        #[source]
+        reason: SymphoniaError,
     },
     /// It was understood, and there was nothing to be heard in it.
     #[error("no audio in it could be decoded")]

@@ -1,6 +1,6 @@
 //! Symphonia, from bytes to samples.
 
-use std::io::{self, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use symphonia::core::codecs::audio::well_known::{
 use symphonia::core::codecs::audio::{AudioCodecId, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::formats::{FormatOptions, FormatReader, SeekMode, SeekTo, Track, TrackFlags};
-use symphonia::core::io::{MediaSource, MediaSourceStream};
+use symphonia::core::io::{MediaSource, MediaSourceStream, ReadOnlySource};
 use symphonia::core::meta::{Metadata, StandardTag};
 use symphonia::core::packet::Packet as SymphoniaPacket;
 use symphonia::core::units::{Duration, Time, TimeBase, Timestamp};
@@ -58,6 +58,22 @@ impl Container {
         }
     }
 
+    /// Its name, for people.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Mpeg => "MPEG audio",
+            Self::Adts => "AAC",
+            Self::Flac => "FLAC",
+            Self::Ogg => "Ogg",
+            Self::Wav => "WAV",
+            Self::Mp4 => "MP4",
+            Self::Aiff => "AIFF",
+            Self::Caf => "CAF",
+            Self::Matroska => "Matroska",
+            Self::Unknown => "unknown",
+        }
+    }
+
     /// Whether tags may stand before it, and between its packets, for whoever reads it.
     pub(super) fn has_tags(self) -> bool {
         matches!(self, Self::Mpeg | Self::Adts | Self::Flac)
@@ -68,10 +84,24 @@ impl Container {
         matches!(self, Self::Mp4 | Self::Aiff | Self::Caf | Self::Matroska)
     }
 
+    /// Whether it is known by its first bytes alone, and all of a file.
+    pub(super) fn is_file(self) -> bool {
+        self.has_index() || self == Self::Wav
+    }
+
     /// Whether packets say when they are to be heard, wherever the reading began.
     pub(super) fn says_when(self) -> bool {
         matches!(self, Self::Flac | Self::Ogg) || self.has_index()
     }
+}
+
+/// How a container with an index is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Wherever the index leads.
+    ByIndex,
+    /// From its beginning on: so may be played what has no end.
+    Forward,
 }
 
 /// Why a stream cannot be decoded.
@@ -92,6 +122,36 @@ impl From<io::Error> for OpenError {
 impl From<SymphoniaError> for OpenError {
     fn from(error: SymphoniaError) -> Self {
         Self::Symphonia(error)
+    }
+}
+
+/// A file that says of itself that it is longer than any: of one that is cut, Symphonia's reader of MP4 finds no packets
+/// where their box ends behind the file. It looks for the end only if the index has not come before the audio.
+struct Endless<S>(S);
+
+impl<S: MediaSource> Read for Endless<S> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buf)
+    }
+}
+
+impl<S: MediaSource> Seek for Endless<S> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        match to {
+            // Whoever looks for the end goes back at once.
+            SeekFrom::End(_) => Ok(u64::MAX >> 1),
+            to => self.0.seek(to),
+        }
+    }
+}
+
+impl<S: MediaSource> MediaSource for Endless<S> {
+    fn is_seekable(&self) -> bool {
+        self.0.is_seekable()
+    }
+
+    fn byte_len(&self) -> Option<u64> {
+        None
     }
 }
 
@@ -157,13 +217,16 @@ impl<'a> Demuxer<'a> {
         mut source: impl MediaSource + 'a,
         mut container: Container,
         len: Option<u64>,
+        way: Way,
         progress: &Arc<Progress>,
     ) -> Result<Self, OpenError> {
-        let mut edited = Vec::new();
+        let (mut edited, mut is_endless) = (Vec::new(), false);
         if container == Container::Mp4 && source.is_seekable() {
             // What is wrong with the index, its reader says better.
-            edited = edits::read(&mut source).unwrap_or_default();
+            let index = edits::read(&mut source).unwrap_or_default();
             source.seek(SeekFrom::Start(0))?;
+            is_endless = index.is_first;
+            edited = index.edits;
         }
         let mut duration = None;
         let source: Box<dyn MediaSource + 'a> = if container == Container::Wav {
@@ -173,6 +236,10 @@ impl<'a> Demuxer<'a> {
                 container = Container::Mpeg;
             }
             Box::new(plain)
+        } else if way == Way::Forward {
+            Box::new(ReadOnlySource::new(source))
+        } else if is_endless {
+            Box::new(Endless(source))
         } else {
             Box::new(source)
         };
