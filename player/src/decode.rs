@@ -13,12 +13,13 @@
 //! link of a chain, or a file that somebody joined to another, and the next one looks what that is.
 
 mod edits;
+mod foreign;
 mod format;
 mod frames;
 mod links;
-mod one_way;
 mod opening;
 mod place;
+mod plain_wave;
 mod recognise;
 mod session;
 mod sink;
@@ -62,6 +63,15 @@ pub enum DecodeError {
     Codec {
         /// Its name.
         codec: &'static str,
+    },
+    /// It begins as a file that can be played, and does not go on so.
+    #[error("this {container} file is damaged, and nothing of it can be played: {reason}")]
+    Damaged {
+        /// What it begins as.
+        container: &'static str,
+        /// What is wrong with it.
+        #[source]
+        reason: SymphoniaError,
     },
     /// It was understood, and there was nothing to be heard in it.
     #[error("no audio in it could be decoded")]

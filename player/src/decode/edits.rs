@@ -93,20 +93,30 @@ impl Edits {
     }
 }
 
-/// The edits of each track that has any, by its number.
-pub(super) fn read(source: &mut (impl Read + Seek)) -> io::Result<Vec<(u32, Edits)>> {
+/// What is of interest in an index.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// The edits of each track that has any, by its number.
+    pub(super) edits: Vec<(u32, Edits)>,
+    /// It stands before the audio.
+    pub(super) is_first: bool,
+}
+
+/// Looks through a file, from its beginning to the end of its index.
+pub(super) fn read(source: &mut (impl Read + Seek)) -> io::Result<Found> {
     let len = source.seek(SeekFrom::End(0))?;
-    let mut index = Index { source, boxes: 0, movie_scale: 0, tracks: Vec::new(), note: None };
+    let mut index = Index { source, boxes: 0, is_first: true, movie_scale: 0, tracks: Vec::new(), note: None };
     index.walk(0..len, 0)?;
-    let Index { movie_scale, tracks, note, .. } = index;
+    let Index { movie_scale, tracks, note, is_first, .. } = index;
     let edits = tracks.into_iter().filter_map(|track| Some((track.id, track.edits(movie_scale, note)?)));
-    Ok(edits.collect())
+    Ok(Found { edits: edits.collect(), is_first })
 }
 
 /// What is read of a file's index.
 struct Index<'a, S> {
     source: &'a mut S,
     boxes: usize,
+    is_first: bool,
     movie_scale: u32,
     tracks: Vec<Track>,
     /// What iTunes notes: where the audio begins and ends.
@@ -165,6 +175,7 @@ impl<S: Read + Seek> Index<'_, S> {
             if name == b"moov" {
                 break;
             }
+            self.is_first &= name != b"mdat";
             at = end;
         }
         Ok(())

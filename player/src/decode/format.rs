@@ -1,6 +1,6 @@
 //! Symphonia, from bytes to samples.
 
-use std::io::{self, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use symphonia::core::codecs::audio::well_known::{
 use symphonia::core::codecs::audio::{AudioCodecId, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::formats::{FormatOptions, FormatReader, SeekMode, SeekTo, Track, TrackFlags};
-use symphonia::core::io::{MediaSource, MediaSourceStream};
+use symphonia::core::io::{MediaSource, MediaSourceStream, ReadOnlySource};
 use symphonia::core::meta::{Metadata, StandardTag};
 use symphonia::core::packet::Packet as SymphoniaPacket;
 use symphonia::core::units::{Duration, Time, TimeBase, Timestamp};
@@ -21,7 +21,7 @@ use symphonia::default::formats::{AiffReader, CafReader, IsoMp4Reader, MkvReader
 use super::Format;
 use super::edits::{self, Edits};
 use super::frames::{Frames, Info, Syntax};
-use super::one_way::OneWay;
+use super::plain_wave::PlainWave;
 use super::stream::Progress;
 use crate::text::printable;
 
@@ -58,6 +58,22 @@ impl Container {
         }
     }
 
+    /// Its name, for people.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Mpeg => "MPEG audio",
+            Self::Adts => "AAC",
+            Self::Flac => "FLAC",
+            Self::Ogg => "Ogg",
+            Self::Wav => "WAV",
+            Self::Mp4 => "MP4",
+            Self::Aiff => "AIFF",
+            Self::Caf => "CAF",
+            Self::Matroska => "Matroska",
+            Self::Unknown => "unknown",
+        }
+    }
+
     /// Whether tags may stand before it, and between its packets, for whoever reads it.
     pub(super) fn has_tags(self) -> bool {
         matches!(self, Self::Mpeg | Self::Adts | Self::Flac)
@@ -68,10 +84,24 @@ impl Container {
         matches!(self, Self::Mp4 | Self::Aiff | Self::Caf | Self::Matroska)
     }
 
+    /// Whether it is known by its first bytes alone, and all of a file.
+    pub(super) fn is_file(self) -> bool {
+        self.has_index() || self == Self::Wav
+    }
+
     /// Whether packets say when they are to be heard, wherever the reading began.
     pub(super) fn says_when(self) -> bool {
         matches!(self, Self::Flac | Self::Ogg) || self.has_index()
     }
+}
+
+/// How a container with an index is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Wherever the index leads.
+    ByIndex,
+    /// From its beginning on: so may be played what has no end.
+    Forward,
 }
 
 /// Why a stream cannot be decoded.
@@ -95,10 +125,40 @@ impl From<SymphoniaError> for OpenError {
     }
 }
 
+/// A file that says of itself that it is longer than any: of one that is cut, Symphonia's reader of MP4 finds no packets
+/// where their box ends behind the file. It looks for the end only if the index has not come before the audio.
+struct Endless<S>(S);
+
+impl<S: MediaSource> Read for Endless<S> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buf)
+    }
+}
+
+impl<S: MediaSource> Seek for Endless<S> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        match to {
+            // Whoever looks for the end goes back at once.
+            SeekFrom::End(_) => Ok(u64::MAX >> 1),
+            to => self.0.seek(to),
+        }
+    }
+}
+
+impl<S: MediaSource> MediaSource for Endless<S> {
+    fn is_seekable(&self) -> bool {
+        self.0.is_seekable()
+    }
+
+    fn byte_len(&self) -> Option<u64> {
+        None
+    }
+}
+
 /// A packet, and when it is to be heard, in seconds of the stream's own time.
 pub(super) struct Packet {
     packet: SymphoniaPacket,
-    /// What of it is heard, in frames of the track's time from its beginning.
+    /// What of it is heard, in the track's time from its beginning on.
     heard: Option<Range<u64>>,
     pub(super) seconds: Option<f64>,
     /// So many bytes before it could not be made anything of.
@@ -157,22 +217,29 @@ impl<'a> Demuxer<'a> {
         mut source: impl MediaSource + 'a,
         mut container: Container,
         len: Option<u64>,
+        way: Way,
         progress: &Arc<Progress>,
     ) -> Result<Self, OpenError> {
-        let mut edits = Vec::new();
+        let (mut edited, mut is_endless) = (Vec::new(), false);
         if container == Container::Mp4 && source.is_seekable() {
             // What is wrong with the index, its reader says better.
-            edits = edits::read(&mut source).unwrap_or_default();
+            let index = edits::read(&mut source).unwrap_or_default();
             source.seek(SeekFrom::Start(0))?;
+            is_endless = index.is_first;
+            edited = index.edits;
         }
         let mut duration = None;
         let source: Box<dyn MediaSource + 'a> = if container == Container::Wav {
-            let (head, plain) = OneWay::new(source).plain_wave(len)?;
+            let (head, plain) = PlainWave::open(source, len)?;
             duration = head.data_len.and_then(|bytes| head.seconds(bytes));
             if head.is_mpeg() {
                 container = Container::Mpeg;
             }
             Box::new(plain)
+        } else if way == Way::Forward {
+            Box::new(ReadOnlySource::new(source))
+        } else if is_endless {
+            Box::new(Endless(source))
         } else {
             Box::new(source)
         };
@@ -198,13 +265,14 @@ impl<'a> Demuxer<'a> {
         let edits = match container {
             // What the encoder put before the first frame comes before the time begins.
             Container::Matroska | Container::Caf => Some(Edits::from_zero()),
-            _ => edits.into_iter().find(|&(id, _)| id == track_id).map(|(_, edits)| edits),
+            _ => edited.into_iter().find(|&(id, _)| id == track_id).map(|(_, edits)| edits),
         };
         let edits = edits.and_then(|edits| match track_len {
             Some(len) if len.get() > 0 => edits.within(len.get()),
             _ => Some(edits),
         });
-        Ok(Self { packets, decoder, track_id, time_base, container, codec_name, edits, duration, samples: Vec::new() })
+        let samples = Vec::new();
+        Ok(Self { packets, decoder, track_id, time_base, container, codec_name, edits, duration, samples })
     }
 
     /// Another stream follows in the same container.
@@ -243,21 +311,16 @@ impl<'a> Demuxer<'a> {
             if packet.track_id != self.track_id {
                 continue;
             }
-            let (mut pts, mut heard) = (packet.pts, None);
-            if let Some(edits) = &mut self.edits {
-                let (edit, at) = (edits.now(), packet.pts.get());
-                if u64::try_from(at).is_ok_and(|at| at >= edit.end) {
-                    if !edits.next() {
-                        return Ok(None);
-                    }
-                    let start = edits.now().start;
-                    if start < edit.end
-                        && let (Some(base), Ok(start)) = (self.time_base, i64::try_from(start))
-                    {
-                        self.seek_in_track(base.calc_time_saturating(Timestamp::new(start)).as_secs_f64());
-                    }
-                    continue;
+            let at = packet.pts.get();
+            if self.edits.as_ref().is_some_and(|edits| u64::try_from(at).is_ok_and(|at| at >= edits.now().end)) {
+                if !self.next_edit() {
+                    return Ok(None);
                 }
+                continue;
+            }
+            let (mut pts, mut heard) = (packet.pts, None);
+            if let Some(edits) = &self.edits {
+                let edit = edits.now();
                 let from = |moment: u64| u64::try_from(i128::from(moment) - i128::from(at)).unwrap_or(0);
                 heard = Some(from(edit.start)..from(edit.end));
                 let behind = u64::try_from(at).unwrap_or(0).saturating_sub(edit.start);
@@ -266,6 +329,23 @@ impl<'a> Demuxer<'a> {
             let seconds = self.time_base.map(|base| base.calc_time_saturating(pts).as_secs_f64());
             return Ok(Some(Packet { packet, heard, seconds, skipped }));
         }
+    }
+
+    /// Goes on to the next part of the track that is heard, if there is one.
+    fn next_edit(&mut self) -> bool {
+        let Some(edits) = &mut self.edits else { return false };
+        let end = edits.now().end;
+        if !edits.next() {
+            return false;
+        }
+        let start = edits.now().start;
+        // Ahead, the packets come to it by themselves.
+        if start < end
+            && let (Some(base), Ok(start)) = (self.time_base, i64::try_from(start))
+        {
+            self.seek_in_track(base.calc_time_saturating(Timestamp::new(start)).as_secs_f64());
+        }
+        true
     }
 
     fn ends_with(&self, error: &io::Error) -> bool {
@@ -310,8 +390,8 @@ impl<'a> Demuxer<'a> {
         };
         if let (Some(heard), Some(base)) = (&packet.heard, self.time_base) {
             let frames = (self.samples.len() / format.channels.max(1)) as u64;
-            let frame = |moment| in_frames(moment, base, format.rate_hz).min(frames) as usize * format.channels;
-            let (start, end) = (frame(heard.start), frame(heard.end));
+            let sample = |moment| in_frames(moment, base, format.rate_hz).min(frames) as usize * format.channels;
+            let (start, end) = (sample(heard.start), sample(heard.end));
             self.samples.truncate(end);
             self.samples.drain(..start.min(end));
         }

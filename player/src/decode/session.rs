@@ -10,7 +10,8 @@ use std::time::Duration;
 use roundelay::{Cursor, DriverIo, Reader, StorageError};
 use symphonia::core::errors::Error as SymphoniaError;
 
-use super::format::{Container, Demuxer, OpenError, Packet};
+use super::foreign::{self, KIND_BYTES};
+use super::format::{Container, Demuxer, OpenError, Packet, Way};
 use super::opening::{Containers, Opening, Unopened};
 use super::sink::Sink;
 use super::stream::{Progress, Stop};
@@ -223,11 +224,24 @@ impl<D: DriverIo> Decoder<D> {
             Ok(Some(codec)) => return self.pass_link(cursor, &opening, place, LeftOut::Codec { codec }),
             Err(stop) => return self.end_of(stop, place),
         }
+        let (container, len) = (opening.container, self.source_len(&opening));
         let (source, progress) = self.source(cursor, &opening);
-        let reason = match Demuxer::open(source, opening.container, self.source_len(&opening), &progress) {
+        let reason = match Demuxer::open(source, container, len, Way::ByIndex, &progress) {
             Ok(demuxer) => return self.play(demuxer, opening, place, progress),
             Err(reason) => reason,
         };
+        // Of a file that is cut, the end of which its reader looks for, the rest can be played.
+        if container.has_index()
+            && !self.options.live
+            && matches!(reason, OpenError::Symphonia(_))
+            && !matches!(progress.stop(), Some(Stop::Interrupted | Stop::Cancelled | Stop::Failed(_)))
+            && cursor.seek_to(opening.start).is_ok()
+        {
+            let (source, progress) = self.source(cursor, &opening);
+            if let Ok(demuxer) = Demuxer::open(source, container, len, Way::Forward, &progress) {
+                return self.play(demuxer, opening, place, progress);
+            }
+        }
         self.failed_to_open(cursor, reason, &progress, &opening, place)
     }
 
@@ -429,7 +443,7 @@ impl<D: DriverIo> Decoder<D> {
         if begins_file
             && matches!(stop, Some(Stop::Complete | Stop::Boundary(_)))
             && !self.options.live
-            && demuxer.container.has_tags()
+            && (demuxer.container.has_tags() || demuxer.container.has_index())
             && let Some(promised) = demuxer.duration()
             && session.clock.seconds + LEAST_CUT_SECONDS < promised
         {
@@ -471,6 +485,10 @@ impl<D: DriverIo> Decoder<D> {
             }
             // Too little of a connection to be anything. What it was before may come with the next one.
             (_, Some(stop)) if self.sink.has_played() => self.end_of(stop, here),
+            // There is nothing else behind a file that has an index, and nothing in it without that.
+            (OpenError::Symphonia(reason), _) if opening.container.is_file() && !self.options.live => {
+                Err(DecodeError::Damaged { container: opening.container.name(), reason })
+            }
             // What was known of it is so no longer.
             (OpenError::Symphonia(_), _) if opening.is_known => self.lost(here),
             (OpenError::Symphonia(_), _) if self.sink.has_played() || self.lost_at.is_some() => self.lost(here),
@@ -557,10 +575,26 @@ impl<D: DriverIo> Decoder<D> {
         match reason {
             OpenError::Codec(codec) => DecodeError::Codec { codec },
             OpenError::Symphonia(reason) => {
-                let connection = self.timeline.connection_at(offset).unwrap_or_default();
-                let content_type = connection.content_type.unwrap_or_else(|| "not said of what type".to_owned());
+                let content_type = self.what_is_at(offset);
                 DecodeError::Unsupported { content_type, reason }
             }
+        }
+    }
+
+    /// What bytes are that are not decoded: as the server says, or as can be told.
+    fn what_is_at(&self, offset: u64) -> String {
+        let said = self.timeline.connection_at(offset).and_then(|connection| connection.content_type);
+        let said = said.filter(|said| !said.is_empty());
+        let mut first = [0; KIND_BYTES];
+        // What is not here now is not waited for.
+        let is_here = self.reader.contains_range(offset..offset + 1);
+        let length = if is_here { self.reader.read_at(offset, &mut first).unwrap_or(0) } else { 0 };
+        let kind = foreign::kind(&first[..length]);
+        match (said, kind) {
+            (Some(said), Some(kind)) if said.starts_with("audio/") => format!("{kind}, sent as {said}"),
+            (Some(said), _) => said,
+            (None, Some(kind)) => kind.to_owned(),
+            (None, None) => "not said of what type".to_owned(),
         }
     }
 

@@ -126,8 +126,8 @@ fn wave64_is_understood() {
     }
 }
 
-#[test]
-fn aiff_is_heard_from_any_moment() {
+/// AIFF, and its samples.
+fn aiff() -> (Vec<u8>, Vec<f32>) {
     let (pcm, samples) = stereo();
     let swapped: Vec<u8> = pcm.chunks_exact(2).flat_map(|sample| [sample[1], sample[0]]).collect();
     let chunk = |name: &[u8; 4], body: &[u8]| [&name[..], &(body.len() as u32).to_be_bytes(), body].concat();
@@ -135,7 +135,12 @@ fn aiff_is_heard_from_any_moment() {
     let common = [&[0, 2], &(FRAMES as u32).to_be_bytes()[..], &[0, 16, 0x40, 0x0e, 0xbb, 0x80, 0, 0, 0, 0, 0, 0]];
     let sound = [&[0; 8], &swapped[..]].concat();
     let body = [b"AIFF", &chunk(b"COMM", &common.concat())[..], &chunk(b"SSND", &sound)].concat();
-    let bytes = chunk(b"FORM", &body);
+    (chunk(b"FORM", &body), samples)
+}
+
+#[test]
+fn aiff_is_heard_from_any_moment() {
+    let (bytes, samples) = aiff();
     let deck = Deck::of_file(&bytes, file());
     let (mut reader, _) = deck.opened.recv().unwrap();
     let all = play(&mut reader, 4_000);
@@ -357,5 +362,71 @@ fn flac_behind_a_picture_is_heard_as_it_comes() {
         assert!([before, play(&mut reader, usize::MAX)].concat() == samples);
         deck.ended.recv_timeout(PATIENCE).unwrap().unwrap();
         deck.decoding.join();
+    }
+}
+
+/// The same with its index before its samples.
+fn index_first(mp4: &[u8]) -> Vec<u8> {
+    let at = |name: &[u8]| mp4.windows(4).position(|found| found == name).unwrap() - 4;
+    let (mdat, moov) = (at(b"mdat"), at(b"moov"));
+    let mut bytes = [&mp4[..mdat], &mp4[moov..], &mp4[mdat..moov]].concat();
+    let offsets = bytes.windows(4).position(|found| found == b"stco").unwrap() + 12;
+    let samples = (mdat + mp4.len() - moov + 8) as u32;
+    bytes[offsets..offsets + 4].copy_from_slice(&samples.to_be_bytes());
+    bytes
+}
+
+#[test]
+fn a_cut_mp4_is_heard_as_far_as_it_goes() {
+    let (samples, all) = ramp();
+    let bytes = index_first(&edited(&samples, &[(9_000, 1_000)]));
+    let deck = Deck::of_file(&bytes[..bytes.len() - 2 * 7_500], file());
+    let (mut reader, _) = deck.opened.recv_timeout(PATIENCE).expect("some of it is there");
+    assert!(play_mono(&mut reader) == all[1_000..2_500]);
+    deck.ended.recv_timeout(PATIENCE).unwrap().unwrap();
+    assert!(matches!(deck.left_out.try_recv(), Ok(LeftOut::Cut { .. })));
+    deck.decoding.join();
+}
+
+#[test]
+fn a_cut_aiff_is_heard_as_far_as_it_goes() {
+    let (bytes, samples) = aiff();
+    let (heard, ended) = heard(&bytes[..bytes.len() - 4 * 5_000], file());
+    ended.unwrap();
+    assert!(heard == samples[..(FRAMES - 5_000) * CHANNELS], "{}", heard.len());
+}
+
+#[test]
+fn an_index_that_leaves_no_audio_is_an_error() {
+    // Nothing was heard, and the exit code said that all was well.
+    let (samples, _) = ramp();
+    let bytes = mp4(&samples, 10_000);
+    let changes: [(&[u8; 4], usize, &[u8]); 5] = [
+        (b"moov", 0, b"free"),
+        (b"stsd", 8, &[0; 4]),
+        (b"stsc", 8, &[0; 4]),
+        (b"stco", 12, &[0xff, 0xff, 0xff, 0xf0]),
+        (b"trak", 0, b"free"),
+    ];
+    for (name, behind, change) in changes {
+        let mut bytes = bytes.clone();
+        let at = bytes.windows(4).position(|found| found == name).unwrap() + behind;
+        bytes[at..at + change.len()].copy_from_slice(change);
+        let (heard, ended) = heard(&bytes, file());
+        let error = ended.unwrap_err();
+        assert!(matches!(error, DecodeError::Damaged { .. } | DecodeError::Silent), "{name:?}: {error}");
+        assert!(heard.is_empty());
+    }
+}
+
+#[test]
+fn what_is_no_audio_is_named() {
+    for (bytes, name) in [
+        (&b"<!DOCTYPE html><title>Log in</title>"[..], "(it is an HTML page)"),
+        (b"RIFX\0\0\0\x24WAVEfmt \0\0\0\x10", "(it is big-endian WAV)"),
+        (b"RIFF\x24\0\0\0WAVEdata\0\0\0\0", "this WAV file is damaged"),
+    ] {
+        let error = heard(bytes, file()).1.unwrap_err().to_string();
+        assert!(error.contains(name), "{error}");
     }
 }
