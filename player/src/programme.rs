@@ -11,7 +11,7 @@ use url::Url;
 use crate::address::{Address, AddressError, without_credentials};
 use crate::playlist::{Base, Entry, Kind, List, MOST_BYTES, MOST_NESTED, Playlist, PlaylistError};
 use crate::source::{Again, Client, SourceError, Tuned};
-use crate::text::{printable_path, without_code};
+use crate::text::printable_path;
 
 /// After so many addresses in a row that cannot be played, no more are tried: a list may name thousands.
 pub const MOST_FAILURES: usize = 50;
@@ -55,7 +55,7 @@ pub enum ProgrammeError {
         address: String,
     },
     /// The file here cannot be read.
-    #[error("cannot open {}: {}", printable_path(.path), without_code(.reason))]
+    #[error("cannot open {}: {reason}", printable_path(.path))]
     File {
         /// Its path.
         path: PathBuf,
