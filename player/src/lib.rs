@@ -4,6 +4,7 @@
 //! Start at [`player`], which draws the whole chain; or at [`get`], which fetches files.
 
 pub mod address;
+pub mod bit_rate;
 pub mod convert;
 pub mod decode;
 pub mod demo;
