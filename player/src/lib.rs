@@ -4,6 +4,7 @@
 //! Start at [`player`], which draws the whole chain; or at [`get`], which fetches files.
 
 pub mod address;
+pub mod bit_rate;
 pub mod convert;
 pub mod decode;
 pub mod demo;
@@ -11,6 +12,7 @@ pub mod drift;
 pub mod get;
 pub mod head;
 pub mod icy;
+pub mod interrupt;
 pub mod keys;
 pub mod media;
 pub mod output;
@@ -23,6 +25,6 @@ pub mod source;
 pub mod station;
 pub mod status;
 pub mod summary;
-mod text;
+pub mod text;
 pub mod timeline;
 pub mod wave;

@@ -10,11 +10,13 @@ use clap::{Args, Parser, Subcommand};
 use roundelay_player::decode::WhenLapped;
 use roundelay_player::demo::{self, DemoOptions};
 use roundelay_player::get::{self, GetError, GetOptions};
+use roundelay_player::interrupt::on_interrupt;
 use roundelay_player::media::WindowSize;
 use roundelay_player::output::{Marks, OutputChoice, OutputOptions};
 use roundelay_player::player::{PlayOptions, Player, Stopper};
 use roundelay_player::status::{self, Display};
 use roundelay_player::summary::Summary;
+use roundelay_player::text;
 
 /// Internet radio through a lock-free ring buffer.
 #[derive(Debug, Parser)]
@@ -219,7 +221,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             // Not `eprintln!`, which panics when nobody can read it.
-            let _ = writeln!(std::io::stderr(), "roundelay: {error}");
+            let _ = writeln!(std::io::stderr(), "roundelay: {}", text::for_people(&error));
             error.downcast_ref().map_or(ExitCode::FAILURE, |error: &GetError| error.exit_code().into())
         }
     }
@@ -236,9 +238,9 @@ fn ignore_size_signal() {
 
 fn run_get(args: &GetArgs) -> Result<(), Box<dyn std::error::Error>> {
     let stopper = get::Stopper::default();
-    let on_interrupt = stopper.clone();
-    ctrlc::set_handler(move || {
-        if !on_interrupt.stop() {
+    let interrupted = stopper.clone();
+    on_interrupt(move || {
+        if !interrupted.stop() {
             std::process::exit(ENDED_BY_INTERRUPT);
         }
     })?;
@@ -309,7 +311,7 @@ fn print(summary: &Summary, json: bool) -> Result<(), Box<dyn std::error::Error>
 fn stop_on_interrupt(stopper: Stopper) -> Result<(), ctrlc::Error> {
     // Relaxed: only the handler's thread looks at it.
     let interrupted = AtomicBool::new(false);
-    ctrlc::set_handler(move || {
+    on_interrupt(move || {
         if interrupted.swap(true, Relaxed) {
             status::give_back_terminal();
             get::remove_downloads();

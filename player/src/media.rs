@@ -11,6 +11,7 @@ use roundelay::{
 };
 use thiserror::Error;
 
+use crate::bit_rate::BitRate;
 use crate::decode::{DecodeError, DecodeOptions, Decoding, Format, LeftOut, Reports};
 use crate::get::{Download, GetError};
 use crate::programme::Programme;
@@ -32,22 +33,27 @@ const LEAST_RATE: u64 = 8_000;
 pub enum WindowSize {
     /// So many bytes.
     Bytes(u64),
-    /// About so long, by what the station says of its bit rate or, if it says nothing that can be, by the most that is
-    /// usual. The window may last longer then.
+    /// About so long, by what the station says of its bit rate, or by what was measured of it, or, if neither can be, by
+    /// the most that is usual. The window may last longer then.
     Time(Duration),
 }
 
 impl WindowSize {
-    fn bytes(self, tuned: &Tuned) -> usize {
+    fn bytes(self, tuned: &Tuned, measured: Option<BitRate>) -> usize {
         let bytes = match self {
             Self::Bytes(bytes) => bytes,
             Self::Time(time) => {
                 let most = usual_rate(tuned.content_type());
                 // Some say bits where kilobits are meant, and some what is not so: a window is memory.
                 let said = tuned.bits_per_second().filter(|said| (LEAST_RATE..=most * 2).contains(said));
-                let bits_per_second = said.unwrap_or(most);
-                // A little more: bit rates are averages.
-                (time.as_secs_f64() * bits_per_second as f64 / 8.0 * 1.1) as u64
+                // A little more: bit rates are averages, and a beginning may be quiet.
+                let (bits_per_second, more) = match (said, measured) {
+                    (Some(said), _) => (said, 1.1),
+                    (None, Some(rate)) if rate.is_constant => (rate.bits_per_second.max(LEAST_RATE), 1.1),
+                    (None, Some(rate)) => (rate.bits_per_second.max(most / 16), 1.5),
+                    (None, None) => (most, 1.1),
+                };
+                (time.as_secs_f64() * bits_per_second as f64 / 8.0 * more) as u64
             }
         };
         usize::try_from(bytes.clamp(*WINDOW_BYTES.start(), *WINDOW_BYTES.end())).unwrap_or(usize::MAX)
@@ -153,9 +159,9 @@ impl Media {
         let reports = Reports { opened, left_out, ended: decoded };
         let (timeline, cancel) = (timeline.clone(), cancel.clone());
         match programme {
-            Programme::Live { tuned, mut route } => {
+            Programme::Live { tuned, measured, mut route } => {
                 let failed = |reason| MediaError::Storage { what: "the ring".into(), reason };
-                let capacity = window.bytes(&tuned);
+                let capacity = window.bytes(&tuned, measured);
                 let ring = Resource::open(cancel.clone(), RingOptions::new(capacity)).map_err(failed)?;
                 let cursor = ring.cursor(OnLap::Error);
                 let writer = ring.writer().map_err(failed)?;

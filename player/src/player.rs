@@ -34,7 +34,7 @@ use crate::playlist::List;
 use crate::programme::{self, Found, Programme, ProgrammeError, Queue};
 use crate::status::{Display, Meter, Phase, Position, Snapshot};
 use crate::summary::Summary;
-use crate::text::printable_path;
+use crate::text::{for_people, printable_path};
 use crate::timeline::{Moment, Timeline};
 
 /// The status is drawn this often: as seldom as a meter can be looked at.
@@ -125,7 +125,7 @@ pub enum PlayError {
     #[error(transparent)]
     Output(#[from] OutputError),
     /// The file for titles.
-    #[error("cannot write titles to {}: {reason}", .path.display())]
+    #[error("cannot write titles to {}: {reason}", printable_path(.path))]
     TitleLog {
         /// Its path.
         path: PathBuf,
@@ -555,7 +555,7 @@ impl Chain {
                     redraw_at = Instant::now() + if display.is_terminal() { REDRAW } else { LOOK };
                     let snapshot = self.snapshot();
                     if let Some(titles) = titles.as_deref_mut().filter(|_| self.is_heard()) {
-                        let noted = titles.note(snapshot.title.as_deref());
+                        let noted = titles.note(self.title_to_note().as_deref());
                         noted.unwrap_or_else(|error| display.announce(&error.to_string()));
                     }
                     // A terminal that is gone is no reason to stop the music.
@@ -657,6 +657,13 @@ impl Chain {
         self.playing.as_ref().is_some_and(|playing| playing.playhead() > 0)
     }
 
+    /// What is heard, as it is noted: a station's name is no title.
+    fn title_to_note(&self) -> Option<String> {
+        let offset = self.heard()?.offset;
+        let title = self.timeline.title_at(offset).filter(|title| !title.is_empty());
+        title.or_else(|| if self.is_live { None } else { self.title_at(offset) })
+    }
+
     /// What is heard is called.
     fn title_at(&self, offset: u64) -> Option<String> {
         let title = self.timeline.title_at(offset).filter(|title| !title.is_empty());
@@ -709,7 +716,7 @@ impl Chain {
     /// What is more important than the title.
     fn notice(&mut self, held: u64, capacity: u64, behind: Option<f64>, rate: Option<f64>) -> Option<String> {
         if let DeviceState::Stopped { why } = &self.device {
-            return Some(format!("{why}; waiting for it"));
+            return Some(for_people(&format!("{why}; waiting for it")));
         }
         let laps = self.decoding.laps();
         if std::mem::replace(&mut self.laps, laps) < laps {
@@ -760,7 +767,7 @@ impl Chain {
     fn finish(self, events: &Receiver<Event>, titles: Option<&mut TitleLog>) -> Finished {
         if let Some(titles) = titles.filter(|_| self.is_heard()) {
             // Of what was not written there, it was said before.
-            let _ = titles.note(self.heard().and_then(|heard| self.title_at(heard.offset)).as_deref());
+            let _ = titles.note(self.title_to_note().as_deref());
         }
         let (window, capacity) = self.media.window();
         let mut summary = Summary {

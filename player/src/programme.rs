@@ -9,9 +9,10 @@ use thiserror::Error;
 use url::Url;
 
 use crate::address::{Address, AddressError, without_credentials};
+use crate::bit_rate::BitRate;
 use crate::playlist::{Base, Entry, Kind, List, MOST_BYTES, MOST_NESTED, Playlist, PlaylistError};
 use crate::source::{Again, Client, SourceError, Tuned};
-use crate::text::{printable_path, without_code};
+use crate::text::printable_path;
 
 /// After so many addresses in a row that cannot be played, no more are tried: a list may name thousands.
 pub const MOST_FAILURES: usize = 50;
@@ -23,6 +24,8 @@ pub enum Programme {
     Live {
         /// The station.
         tuned: Tuned,
+        /// The bit rate of what it sends, where the station does not say, and it could be measured.
+        measured: Option<BitRate>,
         /// How it is called again.
         route: Route,
     },
@@ -55,7 +58,7 @@ pub enum ProgrammeError {
         address: String,
     },
     /// The file here cannot be read.
-    #[error("cannot open {}: {}", printable_path(.path), without_code(.reason))]
+    #[error("cannot open {}: {reason}", printable_path(.path))]
     File {
         /// Its path.
         path: PathBuf,
@@ -126,7 +129,7 @@ pub fn find(address: &str) -> Result<Found, ProgrammeError> {
 }
 
 fn find_remote(address: &Address) -> Result<Found, ProgrammeError> {
-    let tuned = Tuned::call(address)?;
+    let mut tuned = Tuned::call(address)?;
     if let Some(kind) = tuned.list_kind() {
         let found_at = tuned.address().clone();
         let address = found_at.to_string();
@@ -140,7 +143,8 @@ fn find_remote(address: &Address) -> Result<Found, ProgrammeError> {
         // What is too long to be kept is heard as a stream.
         _ => {
             let route = Route { addresses: vec![tuned.called().with_credentials().to_owned()], ..Route::default() };
-            Programme::Live { tuned, route }
+            let measured = if tuned.bits_per_second().is_some() { None } else { tuned.measure() };
+            Programme::Live { tuned, measured, route }
         }
     }))
 }

@@ -23,6 +23,7 @@ use ureq::unversioned::transport::{Connector, DefaultConnector};
 use ureq::{Agent, Body};
 
 use crate::address::Address;
+use crate::bit_rate::BitRate;
 use crate::decode::DecoderState;
 use crate::head::HeadScanner;
 use crate::icy::{IcyDemux, Piece};
@@ -231,6 +232,38 @@ impl Tuned {
         // Some say it twice.
         let kilobits = header(&self.response, "icy-br")?;
         kilobits.split(',').next()?.trim().parse::<u64>().ok().filter(|&rate| rate > 0)?.checked_mul(1_000)
+    }
+
+    /// What its beginning says of the bit rate. Reads as much of it as there is of one second, or comes within one.
+    pub fn measure(&mut self) -> Option<BitRate> {
+        const MOST_BYTES: usize = 256 << 10;
+        const MOST_TIME: Duration = Duration::from_secs(1);
+        const ENOUGH_SECONDS: f64 = 1.0;
+        let began = Instant::now();
+        let (mut measured, mut wanted) = (None::<BitRate>, 2 * TELLING_BYTES);
+        loop {
+            let is_all = self.beginning.len() >= MOST_BYTES || began.elapsed() > MOST_TIME || !self.read_more();
+            // Not after each packet: all of it is read anew.
+            if self.beginning.len() >= wanted || is_all {
+                measured = BitRate::measure(&self.audio());
+                wanted = self.beginning.len() * 5 / 4;
+            }
+            if is_all || measured.is_some_and(|rate| rate.seconds >= ENOUGH_SECONDS) {
+                return measured;
+            }
+        }
+    }
+
+    /// The beginning, without titles.
+    fn audio(&self) -> Vec<u8> {
+        let mut demux = IcyDemux::new(metadata_interval(&self.response));
+        let (mut audio, mut rest) = (Vec::new(), &self.beginning[..]);
+        while let Some(piece) = demux.next_piece(&mut rest) {
+            if let Piece::Audio(bytes) = piece {
+                audio.extend_from_slice(bytes);
+            }
+        }
+        audio
     }
 
     /// The first `most` bytes of what comes: of something short, all of it.
@@ -456,8 +489,7 @@ impl Reception {
     fn receive(&mut self, tuned: Tuned) -> Result<End, StorageError> {
         let (_, _, response) = tuned.into_answer();
         self.note_connection(&response);
-        let interval = header(&response, "icy-metaint").and_then(|value| value.parse::<NonZeroUsize>().ok());
-        let mut demux = IcyDemux::new(interval);
+        let mut demux = IcyDemux::new(metadata_interval(&response));
         let mut scanner = HeadScanner::new(self.writer.position());
         let has_an_end = content_length(&response).is_some() || is_whole_when_it_ends(&response);
         let mut body = response.into_body().into_reader();
@@ -531,6 +563,11 @@ fn content_type(response: &Response<Body>) -> Option<&str> {
 /// Of a body that is not in chunks. A length that cannot be has been left out of the head before.
 fn content_length(response: &Response<Body>) -> Option<u64> {
     response.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Bytes of audio between two titles.
+fn metadata_interval(response: &Response<Body>) -> Option<NonZeroUsize> {
+    header(response, "icy-metaint").and_then(|value| value.parse().ok())
 }
 
 /// A field's value, for people.

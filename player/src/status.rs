@@ -25,6 +25,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 pub use meter::{Level, Meter};
 
 use crate::summary::{CallbackNs, Micros};
+use crate::text;
 
 /// Without a terminal, a line is printed this often.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
@@ -337,7 +338,7 @@ impl Display {
         // A terminal whose keys are read one by one does not go to the beginning of a line by itself. If standard error
         // cannot be written to, the next status says so.
         let end = if self.is_terminal() { "\r\n" } else { "\n" };
-        let _ = write!(io::stderr(), "{text}{end}");
+        let _ = write!(io::stderr(), "{}{end}", text::for_people(text));
     }
 
     /// Shows the status.

@@ -1,5 +1,6 @@
 //! What others wrote, for people to read on a terminal.
 
+use std::fmt;
 use std::str::Utf8Chunk;
 
 use encoding_rs::WINDOWS_1252;
@@ -51,10 +52,24 @@ pub(crate) fn printable_path(path: &std::path::Path) -> String {
     printable(&path.to_string_lossy())
 }
 
-/// The system's words without Rust's "(os error 1)".
-pub(crate) fn without_code(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or(&text).to_owned()
+/// A message for people, wherever it comes from: without the system's numbers ("os error 28"), and without what could
+/// steer a terminal. Whatever this program says goes through here.
+#[must_use]
+pub fn for_people(message: &(impl fmt::Display + ?Sized)) -> String {
+    const NUMBER: &str = " (os error ";
+    let message = message.to_string();
+    let mut kept = String::with_capacity(message.len());
+    let mut rest = &*message;
+    while let Some((before, behind)) = rest.split_once(NUMBER) {
+        kept.push_str(before);
+        let after = behind.trim_start_matches(|c: char| c.is_ascii_digit() || c == '-').strip_prefix(')');
+        if after.is_none() {
+            kept.push_str(NUMBER);
+        }
+        rest = after.unwrap_or(behind);
+    }
+    kept.push_str(rest);
+    printable(&kept)
 }
 
 #[cfg(test)]
@@ -92,6 +107,21 @@ mod tests {
         ] {
             assert_eq!(decode(bytes), text, "{}", bytes.escape_ascii());
         }
+    }
+
+    #[test]
+    fn the_numbers_of_the_system_are_left_out() {
+        let reason = std::io::Error::from_raw_os_error(2);
+        let words = for_people(&reason);
+        assert!(!words.is_empty() && !words.contains("os error"), "{words}");
+        assert_eq!(
+            for_people(&format!("cannot open a: {reason}; cannot open b: {reason}.")),
+            format!("cannot open a: {words}; cannot open b: {words}.")
+        );
+        for kept in ["", "song (os error ).mp3", "song (os error x).mp3", "(os error 2)"] {
+            assert_eq!(for_people(kept), kept);
+        }
+        assert_eq!(for_people("a\u{1b}[2J (os error -5) b\n"), "a[2J b");
     }
 
     #[test]

@@ -376,3 +376,24 @@ fn a_local_list_may_name_files_with_colons() {
     let said = stderr(&output);
     assert!(said.contains("list.m3u: 2, the first \"rtsp://b.example/2\""), "{said}");
 }
+
+#[test]
+fn a_window_of_a_time_lasts_as_long_where_no_bit_rate_is_stated() {
+    // 8,000 samples a second, of 16 bits: 128 kbit/s.
+    let mut sound =
+        b"RIFF\xff\xff\xff\xffWAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data\xff\xff\xff\xff"
+            .to_vec();
+    sound.resize(400_000, 1);
+    for rate in ["", "icy-metaint: 1000\r\n"] {
+        let sound = if rate.is_empty() {
+            sound.clone()
+        } else {
+            sound.chunks(1_000).flat_map(|piece| [piece, b"\0"].concat()).collect()
+        };
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Type: audio/wav\r\n{rate}");
+        let server = Server::start(move |_, _| stream(&head, &sound));
+        let output = play(&server.url("/"), &["--seconds", "1", "--window", "10m"]);
+        let capacity = summary(&output)["window_capacity"].as_u64().unwrap();
+        assert!((9_600_000..=17_000_000).contains(&capacity), "{rate}: {capacity}");
+    }
+}

@@ -1,6 +1,6 @@
 //! A download that is read while it comes.
 
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -51,7 +51,7 @@ impl Download {
         let url = address.uri().clone();
         let options = GetOptions {
             url: url.to_string(),
-            file: folder.0.join("stream"),
+            file: folder.path.join("stream"),
             connections,
             force: false,
             tries: 8,
@@ -144,29 +144,78 @@ impl Drop for Download {
     }
 }
 
-/// A folder of our own, gone when this is.
+/// A folder of our own, gone when this is; at the latest when the next one is made, if the program is killed meanwhile.
 #[derive(Debug)]
-struct Folder(PathBuf);
+struct Folder {
+    path: PathBuf,
+    /// Locked while the folder is in use. The system lets go of it whatever ends the program.
+    lock: Option<File>,
+}
+
+/// The file that is locked.
+const LOCK: &str = "lock";
 
 impl Folder {
     fn make() -> Result<Self, GetError> {
         /// Of this process.
         static FOLDERS: AtomicU64 = AtomicU64::new(0);
+        remove_leftovers(&std::env::temp_dir());
         // Held while it is made: what is not in the list is not there.
         let mut folders = folders();
         loop {
             // Relaxed: only different numbers are wanted.
             let number = FOLDERS.fetch_add(1, Relaxed);
-            let path = std::env::temp_dir().join(format!("roundelay-{}-{number}", std::process::id()));
-            match make(&path) {
-                Ok(()) => {
+            let path = std::env::temp_dir().join(format!("{NAME}{}-{number}", std::process::id()));
+            match make(&path).and_then(|()| lock(&path)) {
+                Ok(Some(lock)) => {
                     folders.push(path.clone());
-                    return Ok(Self(path));
+                    return Ok(Self { path, lock: Some(lock) });
                 }
+                // Another process took it for a leftover before it was locked.
+                Ok(None) => {}
                 // Left by a process of that number which was killed.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(reason) => return Err(GetError::Folder { path, reason }),
             }
+        }
+    }
+}
+
+/// What the names of such folders begin with. The number of a process follows, and one of the folder.
+const NAME: &str = "roundelay-";
+
+/// Locks a new folder; `None` if it has gone again.
+fn lock(folder: &Path) -> io::Result<Option<File>> {
+    let path = folder.join(LOCK);
+    let file = File::create_new(&path);
+    let is_ours = |file: &File| file.try_lock().is_ok() && path.exists();
+    match file {
+        Ok(file) => Ok(Some(file).filter(is_ours)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes the folders of processes that were killed. What cannot be removed, or looked at, is left as it is.
+fn remove_leftovers(temporary: &Path) {
+    for entry in fs::read_dir(temporary).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let numbers =
+            name.to_str().and_then(|name| name.strip_prefix(NAME)).and_then(|numbers| numbers.split_once('-'));
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if !numbers.is_some_and(|(process, folder)| is_number(process) && is_number(folder)) {
+            continue;
+        }
+        // Not a link, and not another user's: that could not be locked.
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let path = entry.path();
+        let lock = OpenOptions::new().write(true).open(path.join(LOCK)).ok().filter(|_| is_folder);
+        if let Some(lock) = lock.filter(|lock| lock.try_lock().is_ok()) {
+            // Where an open file cannot be removed, it is enough that it was locked.
+            if cfg!(windows) {
+                drop(lock);
+            }
+            let _ = fs::remove_dir_all(path);
         }
     }
 }
@@ -187,8 +236,9 @@ fn make(path: &Path) -> io::Result<()> {
 impl Drop for Folder {
     fn drop(&mut self) {
         // What cannot be removed is the system's to clean up, as that folder is.
-        let _ = fs::remove_dir_all(&self.0);
-        folders().retain(|folder| *folder != self.0);
+        self.lock = None;
+        let _ = fs::remove_dir_all(&self.path);
+        folders().retain(|folder| *folder != self.path);
     }
 }
 
@@ -202,5 +252,35 @@ fn folders() -> MutexGuard<'static, Vec<PathBuf>> {
 pub fn remove_downloads() {
     for folder in folders().drain(..) {
         let _ = fs::remove_dir_all(folder);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_nobody_uses_is_a_leftover() {
+        let temporary = std::env::temp_dir().join(format!("roundelay-leftovers-{}", std::process::id()));
+        let folder = |name: &str| {
+            let path = temporary.join(name);
+            fs::create_dir_all(&path).unwrap();
+            fs::write(path.join("stream.part"), b"x").unwrap();
+            path
+        };
+        let left = folder("roundelay-1-0");
+        drop(lock(&left).unwrap().unwrap());
+        let used = folder("roundelay-1-1");
+        let held = lock(&used).unwrap();
+        assert!(held.is_some());
+        // Not locked yet, or by something else.
+        let fresh = folder("roundelay-1-2");
+        let others = folder("roundelay-play-1");
+        fs::write(others.join(LOCK), b"").unwrap();
+        remove_leftovers(&temporary);
+        let there = [&left, &used, &fresh, &others].map(|path| path.join("stream.part").exists());
+        assert_eq!(there, [false, true, true, true]);
+        assert!(lock(&left).unwrap().is_none(), "a folder that has gone");
+        fs::remove_dir_all(&temporary).unwrap();
     }
 }

@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::size::Size;
 use crate::status::terminal_size;
+use crate::text::for_people;
 
 /// Wider than this the bar says no more.
 const MAX_COLUMNS: usize = 100;
@@ -203,7 +204,7 @@ impl Drop for Progress {
 
 /// A line on standard error. If that cannot be written to, there is nobody to tell.
 pub(super) fn note(text: impl Display) {
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", for_people(&text));
 }
 
 fn count(n: u64, one: &str, many: &str) -> String {

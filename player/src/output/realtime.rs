@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use crate::text::without_code;
+use crate::text::for_people;
 
 /// Below JACK's server (70) and above nearly everything else.
 const FIFO_PRIORITY: i32 = 65;
@@ -52,7 +52,7 @@ impl fmt::Display for Scheduling {
 pub(super) fn request_real_time() -> Scheduling {
     match set_fifo(FIFO_PRIORITY) {
         Ok(()) => Scheduling::Fifo { priority: FIFO_PRIORITY },
-        Err(error) => Scheduling::Refused { reason: without_code(&error) },
+        Err(error) => Scheduling::Refused { reason: for_people(&error) },
     }
 }
 
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_said_in_the_words_of_the_system() {
-        let refused = Scheduling::Refused { reason: without_code(&io::Error::from_raw_os_error(1)) };
+        let refused = Scheduling::Refused { reason: for_people(&io::Error::from_raw_os_error(1)) };
         assert_eq!(refused.to_string(), "SCHED_OTHER (real-time refused: Operation not permitted)");
     }
 }
