@@ -212,7 +212,11 @@ impl Model {
     }
 
     fn room(&self) -> u64 {
-        self.limit().map_or(u64::MAX, |limit| limit.saturating_add(self.capacity)) - self.end()
+        if self.verdict().is_some() {
+            return 0;
+        }
+        let limit = self.limit().map_or(MAX_OFFSET, |limit| limit.saturating_add(self.capacity));
+        limit.min(MAX_OFFSET) - self.end()
     }
 
     fn write(&mut self, offset: u64, data: &[u8]) -> Result<usize, String> {
