@@ -231,7 +231,7 @@ impl Gate {
         self.position
     }
 
-    /// How far the live edge is ahead, in bytes; 0 of a gate that has read all, and was told how the stream ended.
+    /// How far the live edge is ahead, in bytes; 0 once the gate has read all and was told how the stream ended.
     ///
     /// # Real-time
     /// Wait-free. Never allocates, frees, locks or enters the kernel.
@@ -495,7 +495,7 @@ impl Gate {
         let edge = self.edge();
         let position = self.position.max(edge.start);
         let there = if self.retired() { 0 } else { edge.end.saturating_sub(position) };
-        // A gap is where the stream ends now, or it is none any more: the stream went on there, or behind the jump.
+        // A gap counts only where the stream ends now. Elsewhere it is over: the stream went on there, or behind the jump.
         // At the gap itself there is nothing left to return: what follows it is waited for.
         let before_a_gap = gap == edge.end && there > 0;
         let outcome = match edge.stage {

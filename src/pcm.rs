@@ -45,8 +45,8 @@
 //! stream itself.
 //!
 //! A `fill` that had begun when the seek was called may finish, or run into the new epoch. Which frames are whose is told
-//! by an answer that is looked at after the end: frames of a later answer were published after that, so that whoever
-//! sees them below the end sees it, too. Checked by `loom-tests/models/src/pcm.rs`.
+//! by an answer that is looked at after the end: frames of a later answer were published after that answer, so that a
+//! reader that sees them below the end sees it, too. Checked by `loom-tests/models/src/pcm.rs`.
 
 mod reader;
 mod tap;

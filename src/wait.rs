@@ -422,7 +422,7 @@ pub trait WakeAll: Send + Sync {
 #[derive(Clone)]
 pub struct Interrupter {
     epoch: Arc<AtomicU64>,
-    /// Weak: whoever can wait has a handle, which holds what is to be woken.
+    /// Weak: a thread that waits has a handle, which holds what is to be woken.
     wake: Weak<dyn WakeAll>,
 }
 

@@ -42,7 +42,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "pcm/end-below-the-base",
-        why: "one more epoch began behind the end that was seen: what lies below its beginning is none of its frames",
+        why: "one more epoch began behind the end that was seen, and none of its frames lies below that",
         edits: &[edit(
             READER,
             &["fn look("],
