@@ -8,6 +8,7 @@ compile_error!("without `--cfg loom` nothing would be explored; run these throug
 mod canary;
 mod coverage;
 mod driver;
+mod fetcher;
 mod gate;
 mod lifecycle;
 mod pcm;
@@ -77,6 +78,7 @@ fn main() -> ExitCode {
             pcm::MODELS,
             coverage::MODELS,
             store::MODELS,
+            fetcher::MODELS,
             ready::MODELS,
         ]
         .into_iter()

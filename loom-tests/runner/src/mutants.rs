@@ -3,6 +3,7 @@
 
 mod coverage;
 mod driver;
+mod fetcher;
 mod gate;
 mod lifecycle;
 mod pcm;
@@ -64,6 +65,7 @@ pub fn all() -> Vec<(u32, &'static Mutant)> {
         pcm::MUTANTS,
         coverage::MUTANTS,
         store::MUTANTS,
+        fetcher::MUTANTS,
         ready::MUTANTS,
     ];
     (1..).zip(tables.into_iter().flatten()).collect()
