@@ -27,8 +27,8 @@ use std::{any::Any, ops::Range, path::Path};
 /// one thread at a time, the others from any number.
 #[cfg_attr(feature = "mock", unimock::unimock(api = DriverIoMock))]
 pub trait DriverIo: Any + Send + Sync {
-    /// Makes the store final. `final_len` is its length, `None` if that is the length with which it was opened or, without
-    /// one, where the last byte written ends; the bytes beyond are dropped.
+    /// Makes the store final. `final_len` is its length, `None` if that is where the last byte written ends; the bytes
+    /// beyond are dropped. A resource whose length was given says `None` only when it has so many bytes.
     ///
     /// # Errors
     /// If the store cannot be made final. The resource then fails with that reason.
