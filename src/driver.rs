@@ -28,8 +28,8 @@ use std::{any::Any, ops::Range, path::Path};
 #[cfg_attr(feature = "mock", unimock::unimock(api = DriverIoMock))]
 pub trait DriverIo: Any + Send + Sync {
     /// Makes the store final. `Some(final_len)` is its length, and the bytes beyond are dropped. `None` drops nothing: the
-    /// store ends at the length with which it was opened or, without one, where the furthest byte ends, be it of this
-    /// generation or inherited from those before.
+    /// store ends where the furthest byte ends, be it of this generation or inherited from those before. A resource whose
+    /// length was given says `None` only when it has all those bytes.
     ///
     /// # Errors
     /// If the store cannot be made final. The resource then fails with that reason.

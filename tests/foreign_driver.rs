@@ -4,7 +4,7 @@ mod kinds;
 mod threads;
 mod witness;
 
-use kinds::{Linear, LinearOptions};
+use kinds::{Linear, LinearOptions, Windowed};
 use rangemap::RangeSet;
 use roundelay::{
     AvailabilityObserver, CancelToken, DriverIo, DriverState, MAX_OFFSET, OnLap, ReadError, Resource, ResourceStatus,
@@ -24,6 +24,40 @@ use std::{
 };
 use threads::{Sleeper, assert_is, must_end};
 use witness::{Event, Witness};
+
+// ---- a length that was given ----
+
+fn of_length<D: DriverIo>(driver: D, len: u64) -> Resource<D> {
+    let state = DriverState { final_len: Some(len), ..DriverState::default() };
+    Resource::from_driver(CancelToken::new(), driver, state).unwrap()
+}
+
+/// A whole that was cut short was committed, and nobody was told.
+#[test]
+fn a_commit_without_a_length_has_no_hole_at_its_end() {
+    fn check<D: DriverIo>(driver: D) {
+        let resource = of_length(driver, 4);
+        let mut writer = resource.writer().unwrap();
+        writer.append(b"123").unwrap();
+        assert_is!(writer.commit(None), Err(StorageError::Hole { hole: Span { start: 3, end: 4 } }));
+        assert_eq!(resource.status(), ResourceStatus::Active);
+        writer.append(b"4").unwrap();
+        writer.commit(None).unwrap();
+        assert_eq!(resource.status(), ResourceStatus::Committed { final_len: 4 });
+    }
+    check(Linear::default());
+    check(Windowed::new(16));
+}
+
+/// The resource ended where the length said, and the driver behind that: the next generation wrote over what was there.
+#[test]
+fn bytes_beyond_the_length_are_part_of_the_whole() {
+    let resource = of_length(Linear::default(), 4);
+    let mut writer = resource.writer().unwrap();
+    writer.append(b"123456").unwrap();
+    writer.commit(None).unwrap();
+    assert_eq!(resource.status(), ResourceStatus::Committed { final_len: 6 });
+}
 
 // ---- a driver by the book, of which the test sees each call ----
 

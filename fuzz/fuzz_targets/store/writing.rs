@@ -197,7 +197,7 @@ impl Run {
         if let Some(error) = generation.life.error() {
             return Err(error);
         }
-        let end = final_len.or(generation.expected_len).unwrap_or(generation.live_edge());
+        let end = final_len.unwrap_or(generation.live_edge().max(generation.expected_len.unwrap_or(0)));
         if end > MAX_OFFSET {
             return Err(StorageError::OffsetOverflow { offset: end, len: 0 });
         }
