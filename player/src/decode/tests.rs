@@ -661,6 +661,17 @@ fn a_link_with_a_damaged_head_is_passed_over_and_told() {
 }
 
 #[test]
+fn a_link_without_its_first_page_is_heard_if_it_is_like_the_one_before() {
+    let (link, samples) = ogg_with_bad_packets(0, BLOCKS);
+    let mut headless = link.clone();
+    headless[1] = 0;
+    for options in both() {
+        let heard = hear(&[&link[..], &headless, &link].concat(), options);
+        assert!(heard.samples == samples.repeat(3), "{} samples", heard.samples.len());
+    }
+}
+
+#[test]
 fn a_link_that_is_cut_in_its_head_does_no_harm_to_others() {
     let (link, samples) = ogg_with_bad_packets(0, BLOCKS);
     for cut in [10, 27, 50, 90, 110] {
