@@ -516,9 +516,9 @@ fn an_encoders_delay_and_padding_are_not_heard() {
 
 #[test]
 fn frames_of_another_kind_are_played_at_their_own_rate() {
-    const SECOND: [(u8, f64); 3] = [(4, 44_100.0), (7, 22_050.0), (3, 48_000.0)];
+    const SECOND: [(u8, f64); 3] = [(4, 44_100.0), (3, 48_000.0), (7, 22_050.0)];
     let seconds: f64 = SECOND.iter().map(|(_, rate_hz)| 20.0 * 1_024.0 / rate_hz).sum();
-    let stream = [aac(4, 2, 20), aac(7, 1, 20), aac(3, 2, 20)].concat();
+    let stream = [aac(4, 2, 20), aac(3, 2, 20), aac(7, 1, 20)].concat();
     for options in both() {
         let heard = hear(&stream, options);
         assert_eq!((heard.channels, heard.broken), (2, 0));
