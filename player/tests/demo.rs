@@ -75,6 +75,7 @@ fn the_summary_names_every_figure_and_the_figures_agree() {
         "rebuffer_frames",
         "first_sound_seconds",
         "seeks",
+        "skipped",
         "broken",
         "drift_ppm",
         "codec",

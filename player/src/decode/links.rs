@@ -24,6 +24,9 @@ struct Page {
     is_first: bool,
     /// Another one begins before its end.
     is_cut: bool,
+    serial: u32,
+    /// The end of its last packet in the time of its stream; negative if none ends.
+    granule: i64,
     /// Its header, and all of it.
     header_bytes: usize,
     bytes: u64,
@@ -43,7 +46,16 @@ fn page(source: &impl Look, at: u64) -> Result<Option<Page>, Stop> {
     let bytes = source.look(at, header_bytes + body)?;
     let next = find_page(&bytes[1..]).map(|behind| 1 + behind);
     let bytes = next.unwrap_or(header_bytes + body) as u64;
-    Ok(Some(Page { is_first: header[5] & FIRST_PAGE != 0, is_cut: next.is_some(), header_bytes, bytes }))
+    let (&granule, rest) = header[6..].split_first_chunk().expect("a header is longer");
+    let &serial = rest.first_chunk().expect("a header is longer");
+    Ok(Some(Page {
+        is_first: header[5] & FIRST_PAGE != 0,
+        is_cut: next.is_some(),
+        serial: u32::from_le_bytes(serial),
+        granule: i64::from_le_bytes(granule),
+        header_bytes,
+        bytes,
+    }))
 }
 
 /// Where a page begins in `bytes`.
@@ -65,12 +77,14 @@ pub(super) struct Links {
     free_to: u64,
     /// Pages other than the first ones have come.
     has_begun: bool,
+    /// The last page on which a packet ended: its stream, and when that was.
+    last: Option<(u32, i64)>,
 }
 
 impl Links {
     /// For reading from `start`, which is inside of a link, or begins one.
     pub(super) fn new(start: u64, is_inside: bool) -> Self {
-        Self { free_to: start, has_begun: is_inside }
+        Self { free_to: start, has_begun: is_inside, last: None }
     }
 
     /// Up to where may be read from `at` on. [`Stop::Boundary`] where another link begins there.
@@ -80,7 +94,16 @@ impl Links {
         }
         self.free_to = match page(source, at)? {
             Some(page) if page.is_first && self.has_begun => return Err(Stop::Boundary(at)),
+            // Time does not go back: it is a link whose first page is lost.
+            Some(page)
+                if self.last.is_some_and(|(serial, end)| serial == page.serial && (0..end).contains(&page.granule)) =>
+            {
+                return Err(Stop::Boundary(at));
+            }
             Some(page) => {
+                if page.granule >= 0 && !page.is_cut {
+                    self.last = Some((page.serial, page.granule));
+                }
                 self.has_begun |= !page.is_first || page.is_cut;
                 at + page.bytes
             }
@@ -156,6 +179,20 @@ mod tests {
         page.extend([1, packet.len() as u8]);
         page.extend(packet);
         page
+    }
+
+    fn timed(granule: u8) -> Vec<u8> {
+        let mut page = page(0, &[3; 40]);
+        page[6] = granule;
+        page
+    }
+
+    #[test]
+    fn a_link_ends_where_time_goes_back() {
+        let link = [page(2, b"\x01vorbis"), timed(0), timed(10), timed(20)].concat();
+        let headless = [timed(0), timed(10)].concat();
+        assert_eq!(boundary(&[&link[..], &headless].concat(), 0), Some(link.len() as u64));
+        assert_eq!(boundary(&link, 0), None);
     }
 
     fn boundary(stream: &Vec<u8>, start: u64) -> Option<u64> {

@@ -525,9 +525,9 @@ fn an_encoders_delay_and_padding_are_not_heard() {
 
 #[test]
 fn frames_of_another_kind_are_played_at_their_own_rate() {
-    const SECOND: [(u8, f64); 3] = [(4, 44_100.0), (7, 22_050.0), (3, 48_000.0)];
+    const SECOND: [(u8, f64); 3] = [(4, 44_100.0), (3, 48_000.0), (7, 22_050.0)];
     let seconds: f64 = SECOND.iter().map(|(_, rate_hz)| 20.0 * 1_024.0 / rate_hz).sum();
-    let stream = [aac(4, 2, 20), aac(7, 1, 20), aac(3, 2, 20)].concat();
+    let stream = [aac(4, 2, 20), aac(3, 2, 20), aac(7, 1, 20)].concat();
     for options in both() {
         let heard = hear(&stream, options);
         assert_eq!((heard.channels, heard.broken), (2, 0));
@@ -666,6 +666,17 @@ fn a_link_with_a_damaged_head_is_passed_over_and_told() {
         let heard = hear(&[&link[..], &damaged, &link].concat(), options);
         assert!(heard.samples == [samples.clone(), samples.clone()].concat(), "{} samples", heard.samples.len());
         assert_eq!(heard.left_out, [LeftOut::Damaged]);
+    }
+}
+
+#[test]
+fn a_link_without_its_first_page_is_heard_if_it_is_like_the_one_before() {
+    let (link, samples) = ogg_with_bad_packets(0, BLOCKS);
+    let mut headless = link.clone();
+    headless[1] = 0;
+    for options in both() {
+        let heard = hear(&[&link[..], &headless, &link].concat(), options);
+        assert!(heard.samples == samples.repeat(3), "{} samples", heard.samples.len());
     }
 }
 
