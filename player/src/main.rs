@@ -47,8 +47,8 @@ Keys, on a terminal:
   space, p      pause; a live stream is kept meanwhile, as far as the window goes
   q, Esc        quit
 
-MP3, AAC, ALAC, Vorbis, FLAC and WAV are played, from HTTP, HTTPS, or a file. Playlists: .m3u, .pls,
-.xspf.
+MP3, AAC, ALAC, Vorbis, FLAC and WAV are played, from HTTP, HTTPS, or a file; also in Ogg, MP4, Matroska, AIFF
+and CAF. Playlists: .m3u, .pls, .xspf.
 
 Exit codes:
     0  all of it was played, or as much as was asked for
