@@ -242,6 +242,15 @@ impl Media {
         }
     }
 
+    /// Why there is no connection, if there should be one, and that is known.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        match self {
+            Self::Live { source, .. } => source.trouble(),
+            Self::Remote { .. } | Self::Local { .. } => None,
+        }
+    }
+
     /// Bytes of audio received.
     #[must_use]
     pub fn bytes_in(&self) -> u64 {

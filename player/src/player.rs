@@ -299,7 +299,7 @@ impl Player {
                     }
                 }
                 Ok(Found::Programme(mut programme)) => {
-                    match &mut programme {
+                    match &mut *programme {
                         Programme::Local { path } => not_the_recording(recording.as_ref(), path)?,
                         Programme::Live { route, .. } => *route = queue.route(),
                         Programme::Remote(_) => {}
@@ -313,7 +313,7 @@ impl Player {
                         display.announce(&note);
                     }
                     let is_live = Media::is_live(&programme);
-                    let chain = Chain::start(programme, opened, left, options, &self.sender, self.began);
+                    let chain = Chain::start(*programme, opened, left, options, &self.sender, self.began);
                     chain.and_then(|mut chain| {
                         let ended = chain.run(&self.events, keyboard.as_ref(), titles.as_mut(), display);
                         display.finish();
@@ -734,8 +734,9 @@ impl Chain {
                 });
             }
         }
-        let (notice, until) = self.notice.as_ref()?;
-        (Instant::now() < *until).then(|| notice.clone())
+        let noticed = self.notice.as_ref().filter(|(_, until)| Instant::now() < *until);
+        let trouble = || self.media.trouble().map(|why| for_people(&format!("{why}; calling again")));
+        noticed.map(|(notice, _)| notice.clone()).or_else(trouble)
     }
 
     fn codec(&self) -> Option<String> {

@@ -42,7 +42,7 @@ pub enum Programme {
 #[derive(Debug)]
 pub enum Found {
     /// Something to play.
-    Programme(Programme),
+    Programme(Box<Programme>),
     /// A list of addresses.
     List(List),
 }
@@ -138,7 +138,7 @@ fn find_remote(address: &Address) -> Result<Found, ProgrammeError> {
         let bytes = read.map_err(|reason| ProgrammeError::Cut { address: address.clone(), reason })?;
         return read_list(kind, &bytes, Base::Address(found_at.with_credentials()), &address);
     }
-    Ok(Found::Programme(match tuned.file_len() {
+    Ok(Found::Programme(Box::new(match tuned.file_len() {
         Some(len) if has_room(len) => Programme::Remote(tuned),
         // What is too long to be kept is heard as a stream.
         _ => {
@@ -146,7 +146,7 @@ fn find_remote(address: &Address) -> Result<Found, ProgrammeError> {
             let measured = if tuned.bits_per_second().is_some() { None } else { tuned.measure() };
             Programme::Live { tuned, measured, route }
         }
-    }))
+    })))
 }
 
 /// Whether a download of this length can be kept while it is played.
@@ -154,7 +154,7 @@ fn find_remote(address: &Address) -> Result<Found, ProgrammeError> {
 fn has_room(len: u64) -> bool {
     // For the index beside it, and whatever else is written there.
     const MARGIN_BYTES: u64 = 16 << 20;
-    let found = rustix::fs::statvfs(&std::env::temp_dir());
+    let found = rustix::fs::statvfs(std::env::temp_dir());
     found.is_ok_and(|system| len.saturating_add(MARGIN_BYTES) <= system.f_bavail.saturating_mul(system.f_frsize))
 }
 
@@ -177,7 +177,7 @@ fn find_local(path: &Path) -> Result<Found, ProgrammeError> {
         (&file).take(MOST_BYTES as u64).read_to_end(&mut beginning).map_err(failed)?;
         return read_list(kind, &beginning, Base::File(path), &address);
     }
-    Ok(Found::Programme(Programme::Local { path: path.to_owned() }))
+    Ok(Found::Programme(Box::new(Programme::Local { path: path.to_owned() })))
 }
 
 fn read_list(kind: Kind, bytes: &[u8], base: Base<'_>, address: &str) -> Result<Found, ProgrammeError> {
@@ -300,35 +300,32 @@ impl Route {
     /// last of them the list is asked again: it may lead elsewhere now. If these refuse as well they are waited for, since
     /// servers refuse while the program that feeds them starts anew. If what comes next is no station, this one has gone.
     pub fn call(&mut self, client: &Client) -> Again {
-        if let Some(again) = self.call_each(client) {
-            return again;
-        }
-        let again = if self.ask_list() { self.call_each(client) } else { None };
-        again.unwrap_or(Again::Away)
+        let again = self.call_each(client);
+        if again.is_err() && self.ask_list() { self.call_each(client) } else { again }.unwrap_or_else(Again::Away)
     }
 
-    /// `None` if all of them refuse for good.
-    fn call_each(&mut self, client: &Client) -> Option<Again> {
+    /// Fails if all of them refuse for good.
+    fn call_each(&mut self, client: &Client) -> Result<Again, Option<SourceError>> {
         let mut refused = None;
         for _ in 0..self.addresses.len() {
             let called = Address::read(&self.addresses[self.at]).map(|address| Tuned::call_by(client, &address));
             match called {
                 Ok(Ok(tuned)) if tuned.list_kind().is_none() && tuned.file_len().is_none() => {
-                    return Some(Again::Here(Box::new(tuned)));
+                    return Ok(Again::Here(Box::new(tuned)));
                 }
                 Ok(Err(error)) if error.is_lasting() => refused = Some(error),
                 // A page may come from a station under repair.
-                Ok(Err(_)) => return Some(Again::Away),
+                Ok(Err(error)) => return Ok(Again::Away(Some(error))),
                 // A file or a list.
                 Ok(Ok(_)) | Err(_) => {
                     if let Some(error) = refused {
-                        return Some(Again::Gone(error));
+                        return Ok(Again::Gone(error));
                     }
                 }
             }
             self.at = (self.at + 1) % self.addresses.len();
         }
-        None
+        Err(refused)
     }
 
     /// Whether the list still leads somewhere.

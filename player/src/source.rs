@@ -9,7 +9,7 @@ use std::fmt;
 use std::io::{self, Cursor, Read};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -58,18 +58,18 @@ pub enum SourceError {
     /// There is no connection. Of the very first one, a wrong address is more likely than a passing fault.
     #[error("cannot listen to {address}: {}", Words(.reason))]
     Connect {
-        /// What was to be listened to.
-        address: Address,
+        /// What was to be listened to, without a password.
+        address: String,
         /// What went wrong.
         #[source]
-        reason: Refusal,
+        reason: Box<Refusal>,
     },
     /// What comes is for people to read.
     #[error("{address} is no stream but a page{}: give the address of the stream itself, or of its playlist",
         .content_type.as_ref().map_or_else(String::new, |name| format!(" ({name})")))]
     Page {
-        /// What was to be listened to.
-        address: Address,
+        /// What was to be listened to, without a password.
+        address: String,
         /// What the server says that it is.
         content_type: Option<String>,
     },
@@ -85,12 +85,17 @@ impl SourceError {
     /// Whether the server refuses for good, as far as it says: it would answer the same the next time.
     #[must_use]
     pub fn is_lasting(&self) -> bool {
-        match self {
-            Self::Connect { reason: Refusal(FollowError::Ask(ureq::Error::StatusCode(code))), .. } => {
-                (400..500).contains(code) && !matches!(code, 408 | 425 | 429)
+        let Self::Connect { reason, .. } = self else { return false };
+        match reason.0 {
+            FollowError::Ask(ureq::Error::StatusCode(code)) => {
+                (400..500).contains(&code) && !matches!(code, 408 | 425 | 429)
             }
             _ => false,
         }
+    }
+
+    fn refused(address: &Address, reason: FollowError) -> Self {
+        Self::Connect { address: address.to_string(), reason: Box::new(reason.into()) }
     }
 }
 
@@ -127,7 +132,11 @@ impl Tuned {
     /// As [`call`](Self::call).
     pub fn call_by(client: &Client, called: &Address) -> Result<Self, SourceError> {
         let (address, response) = follow(called, &client.cookies, |address| client.ask(address))
-            .map_err(|reason| SourceError::Connect { address: called.clone(), reason: reason.into() })?;
+            .map_err(|reason| SourceError::refused(called, reason))?;
+        if let code @ (204 | 205 | 304) = response.status().as_u16() {
+            // Nothing follows, now or later.
+            return Err(SourceError::refused(called, ureq::Error::StatusCode(code).into()));
+        }
         let (called, client) = (called.clone(), client.clone());
         let mut tuned = Self { called, address, client, response, beginning: Vec::new() };
         tuned.take_part_for_whole();
@@ -139,7 +148,7 @@ impl Tuned {
         }
         if tuned.is_page() {
             let content_type = tuned.content_type().map(str::to_owned);
-            return Err(SourceError::Page { address: tuned.called, content_type });
+            return Err(SourceError::Page { address: tuned.called.to_string(), content_type });
         }
         Ok(tuned)
     }
@@ -287,12 +296,21 @@ pub struct Source {
     stop: mpsc::Sender<()>,
 }
 
-/// What others may want to know. Each is written by the connection's thread alone, and orders nothing else: `Relaxed`.
+/// What others may want to know. Each number is written by the connection's thread alone, and orders nothing else:
+/// `Relaxed`.
 #[derive(Debug, Default)]
 struct Counts {
     bytes_in: AtomicU64,
     reconnects: AtomicU64,
     connected: AtomicBool,
+    /// Why there is no connection, if that is known.
+    trouble: Mutex<Option<String>>,
+}
+
+impl Counts {
+    fn trouble(&self) -> MutexGuard<'_, Option<String>> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Source {
@@ -346,6 +364,12 @@ impl Source {
         self.counts.connected.load(Relaxed)
     }
 
+    /// Why there is no connection now, if the station was called again and did not answer as it should.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.counts.trouble().clone().filter(|_| !self.is_connected())
+    }
+
     /// Hangs up. Cancel the ring first, or this is taken for one more fault of the network.
     ///
     /// Does not wait for the thread: it may be in the middle of calling an address that never answers, which nothing
@@ -361,8 +385,8 @@ impl Source {
 pub enum Again {
     /// It answers.
     Here(Box<Tuned>),
-    /// It does not answer now; it is called again after a while.
-    Away,
+    /// It does not answer now, for this reason; it is called again after a while.
+    Away(Option<SourceError>),
     /// It refuses for good, and something else is to be played.
     Gone(SourceError),
 }
@@ -474,7 +498,7 @@ impl Reception {
                     self.counts.reconnects.fetch_add(1, Relaxed);
                     here = Some(*tuned);
                 }
-                Again::Away => {}
+                Again::Away(why) => *self.counts.trouble() = why.map(|error| error.to_string()),
                 Again::Gone(error) => return Err(error),
             }
         }
@@ -494,6 +518,7 @@ impl Reception {
         let has_an_end = content_length(&response).is_some() || is_whole_when_it_ends(&response);
         let mut body = response.into_body().into_reader();
         let mut buffer = vec![0; BUFFER_BYTES];
+        *self.counts.trouble() = None;
         self.counts.connected.store(true, Relaxed);
         let end = loop {
             match body.read(&mut buffer) {
@@ -643,7 +668,7 @@ mod tests {
         let called = tuned.called().clone();
         let again = move |client: &Client| match Tuned::call_by(client, &called) {
             Ok(tuned) => Again::Here(Box::new(tuned)),
-            Err(_) => Again::Away,
+            Err(error) => Again::Away(Some(error)),
         };
         Source::listen(tuned, again, writer, timeline, DecoderState::default(), ended).unwrap()
     }

@@ -67,7 +67,12 @@ fn play(address: &str, more: &[&str]) -> Output {
 
 fn summary(output: &Output) -> Value {
     assert!(output.status.success(), "{output:?}");
-    serde_json::from_str(stdout(output).trim()).unwrap()
+    figures(output)
+}
+
+/// As [`summary`], also where something was passed over.
+fn figures(output: &Output) -> Value {
+    serde_json::from_str(stdout(output).trim()).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
 
 fn heard(address: &str, seconds: &str) -> (Value, String) {
@@ -116,9 +121,9 @@ fn a_station_whose_length_cannot_be_is_heard() {
     let others = others.map(|length| format!("{OK}Content-Length: {length}\r\n"));
     let all: Vec<_> = stations.into_iter().chain(others).collect();
     let server = heads(all.clone());
-    for number in 0..all.len() {
+    for (number, head) in all.iter().enumerate() {
         let (summary, said) = heard(&server.url(&format!("/{number}")), "1.0");
-        assert_eq!(summary["reconnects"], 0, "{}: {said}", all[number]);
+        assert_eq!(summary["reconnects"], 0, "{head}: {said}");
     }
 }
 
@@ -140,6 +145,15 @@ fn a_part_that_nobody_asked_for_is_heard() {
             }
         });
         heard(&server.url("/song.flac"), "1.5");
+    }
+}
+
+#[test]
+fn an_answer_without_a_body_is_a_refusal() {
+    for status in ["204 No Content", "304 Not Modified"] {
+        let server = Server::start(move |_, _| Answer::new(status, "", b""));
+        let output = play(&server.url("/"), &[]);
+        assert!(!output.status.success() && stderr(&output).contains(&status[..3]), "{output:?}");
     }
 }
 
@@ -360,7 +374,7 @@ fn a_station_that_refuses_for_good_gives_way_to_a_file() {
     let server = Server::start(move |_, before| if before == 0 { first_bytes(&flac(2), 150_000) } else { missing() });
     let list = folder.file("list.m3u", format!("{}\nsong.flac\n", server.url("/live")).as_bytes());
     let output = play(&list, &[]);
-    let seconds = summary(&output)["seconds_played"].as_f64().unwrap();
+    let seconds = figures(&output)["seconds_played"].as_f64().unwrap();
     assert!(seconds > 1.5, "{output:?}");
     assert!(stderr(&output).contains("the server answers 404 Not Found"), "{output:?}");
 }
@@ -371,7 +385,7 @@ fn a_local_list_may_name_files_with_colons() {
     folder.file("Artist: Song.flac", &flac(1));
     let list = folder.file("list.m3u", b"Artist: Song.flac\nrtsp://b.example/2\nmms://c.example/\n");
     let output = play(&list, &[]);
-    let seconds = summary(&output)["seconds_played"].as_f64().unwrap();
+    let seconds = figures(&output)["seconds_played"].as_f64().unwrap();
     assert!((0.9..1.1).contains(&seconds), "{output:?}");
     let said = stderr(&output);
     assert!(said.contains("list.m3u: 2, the first \"rtsp://b.example/2\""), "{said}");
