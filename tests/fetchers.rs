@@ -7,7 +7,7 @@ mod witness;
 use kinds::{Kind, OwnLinear};
 use roundelay::{
     AvailabilityObserver, CancelToken, Claim, DriverIo, DriverState, Fetcher, MemDriver, MemOptions, Resource,
-    ResourceStatus, RingOptions, StorageError, WaitOutcome, open,
+    ResourceStatus, RingOptions, Span, StorageError, WaitOutcome, open,
 };
 use std::{
     ops::Range,
@@ -51,6 +51,20 @@ fn a_dropped_claim_gives_back_what_it_did_not_fill() {
     assert_eq!(fetcher.missing(), 4 * BLOCK - 1000);
     drop(first);
     assert_eq!(span(&claim(&fetcher, u64::MAX)), 1000..4 * BLOCK);
+}
+
+#[test]
+fn a_claim_from_an_offset_ignores_waiting_readers() {
+    let resource = open(MemOptions { len: Some(100), ..MemOptions::default() }).unwrap();
+    let fetcher = resource.writer().unwrap().into_fetcher();
+    let from = |offset| fetcher.claim_from(offset, 30).unwrap();
+    let (late, next) = (from(50).unwrap(), from(50).unwrap());
+    assert_eq!((late.range(), next.range()), (Span { start: 50, end: 80 }, Span { start: 80, end: 100 }));
+    assert!(from(50).is_none(), "what is free lies before it");
+    drop(late);
+    assert_eq!(from(0).unwrap().range(), Span { start: 0, end: 30 });
+    fetcher.fail(StorageError::other("an end"));
+    assert!(matches!(fetcher.claim_from(0, 1), Err(StorageError::Failed(_))));
 }
 
 #[test]
