@@ -8,10 +8,11 @@
 //!                └─ as a whole ─▶ one connection ──────────▶ FILE.part ─▶ FILE
 //! ```
 //!
-//! Parts are put together only if they are surely of one version of the file: each is asked for with `If-Range`, and a
-//! leftover of an earlier run is gone on with only if the server names the same version as then. A server that names no
-//! version is asked for the whole, by one connection, and once more from the start if that is cut; what is here by then
-//! has to be what comes again.
+//! Parts are put together only if they are surely of one version of the file: each is asked for with `If-Range` and has to
+//! name the version that was offered, and a leftover of an earlier run is resumed only if the server names the same
+//! version as then. A server that names no version is asked for the whole, by one connection, and once more from the start
+//! if that is cut; what is here by then has to be what comes again. So is a server whose parts do not fit together: its
+//! nodes name the same file differently, or it answers a question for a part with something else.
 
 mod background;
 mod client;
@@ -23,6 +24,7 @@ pub mod fuzzing;
 mod halt;
 mod hangup;
 mod progress;
+mod proxy;
 mod retry;
 mod size;
 mod transfer;
@@ -34,9 +36,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use roundelay::{CancelToken, Leftover, MmapDriver, MmapOptions, OpenMode, Resource, StorageError, StorageResult};
+use roundelay::{
+    CancelToken, Leftover, MmapDriver, MmapOptions, OpenMode, Resource, ResourceStatus, StorageError, StorageResult,
+};
 use serde::Serialize;
-use ureq::http::Uri;
 
 pub use background::{Download, remove_downloads};
 pub use error::{
@@ -48,7 +51,9 @@ pub use size::Size;
 use client::{Client, Offer, Stream};
 use progress::{Progress, note};
 use retry::{Retries, Trouble};
-use transfer::Transfer;
+use transfer::{Ended, Transfer};
+
+use crate::address::Address;
 
 /// The most connections at once.
 pub const MAX_CONNECTIONS: u8 = 16;
@@ -123,15 +128,15 @@ impl Summary {
 /// [`GetError`]. Unless it says otherwise, what has come so far is kept beside the file, for the same command to go on
 /// with.
 pub fn run(options: &GetOptions, stopper: &Stopper) -> Result<Summary, GetError> {
-    let url = parse_url(&options.url)?;
+    let address = Address::read(&options.url)?;
     let file = Place::look(&options.file)?;
-    let client = Client::new(&url, options.connections.into(), options.patience);
+    let client = Client::new(&address, options.connections.into(), options.patience)?;
     stopper.watch(client.halt().clone());
 
     let replaces = file.len.filter(|_| options.force).is_some();
     // An answer that begins to flow is of use only to those who want its first byte.
-    let has_some = file.leftover || (file.len.is_some() && !replaces);
-    let ask = || if has_some { client.look(&url) } else { client.open(&url) };
+    let here = file.len.filter(|_| !replaces).or(file.leftover);
+    let ask = || here.map_or_else(|| client.open(), |here| client.look(here));
     let (offer, stream) = persist(ask, options, &client)?;
 
     if let Some(there) = file.len.filter(|_| !replaces) {
@@ -139,31 +144,24 @@ pub fn run(options: &GetOptions, stopper: &Stopper) -> Result<Summary, GetError>
             let expected = offer.len.map(Size);
             return Err(GetError::Exists { path: options.file.clone(), there: Size(there), expected });
         }
-        note(format_args!("{} is there already, with the same {}", options.file.display(), Size(there)));
-        let status = Status::AlreadyThere;
-        let nothing =
-            Summary { bytes: there, fetched: 0, resumed: 0, seconds: 0.0, connections: 0, retries: 0, status };
-        return Ok(nothing);
+        return Ok(already_there(options, there));
     }
-    fetch(options, stopper, url, client, (offer, stream), replaces)
+    fetch(options, stopper, address, client, (offer, stream), replaces)
 }
 
-fn parse_url(text: &str) -> Result<Uri, GetError> {
-    let wrong = |reason| GetError::Url { url: text.to_owned(), reason };
-    let url: Uri = text.parse().map_err(|_| wrong("it cannot be understood"))?;
-    match url.scheme_str() {
-        Some("http" | "https") => Ok(url),
-        Some(_) => Err(wrong("only http:// and https:// are spoken here")),
-        None => Err(wrong("it does not begin with http:// or https://")),
-    }
+/// There is nothing to fetch.
+fn already_there(options: &GetOptions, len: u64) -> Summary {
+    note(format_args!("{} is there already, with the same {}", options.file.display(), Size(len)));
+    let status = Status::AlreadyThere;
+    Summary { bytes: len, fetched: 0, resumed: 0, seconds: 0.0, connections: 0, retries: 0, status }
 }
 
 /// What there is where the file is to be.
 struct Place {
     /// The length of a file of that name.
     len: Option<u64>,
-    /// Part of one, by an earlier run.
-    leftover: bool,
+    /// How long one is to be of which an earlier run fetched a part.
+    leftover: Option<u64>,
 }
 
 impl Place {
@@ -179,7 +177,7 @@ impl Place {
         if path.file_name().is_none() {
             return not_a_file("a folder");
         }
-        Ok(Self { len, leftover: beside(path, ".part").exists() })
+        Ok(Self { len, leftover: fs::metadata(beside(path, ".part")).map(|part| part.len()).ok() })
     }
 }
 
@@ -207,37 +205,55 @@ fn persist<T>(ask: impl Fn() -> Result<T, Trouble>, options: &GetOptions, client
 fn fetch(
     options: &GetOptions,
     stopper: &Stopper,
-    url: Uri,
+    address: Address,
     client: Client,
     (offer, stream): (Offer, Option<Stream>),
     replaces: bool,
 ) -> Result<Summary, GetError> {
+    let mode = if replaces { OpenMode::Replace } else { OpenMode::Auto };
     let validator = offer.version.validator().filter(|_| offer.len.is_some());
-    let tag = validator.and_then(|validator| version_tag(&options.url, validator));
+    let tag = validator.and_then(|validator| version_tag(address.as_str(), validator));
     let resumable = offer.in_parts && tag.is_some();
-    let store = MmapOptions {
-        mode: if replaces { OpenMode::Replace } else { OpenMode::Auto },
-        len: offer.len,
-        tag: tag.unwrap_or_else(unlike_any_other),
-        flush_every_bytes: Some(options.flush_every_bytes),
-        ..MmapOptions::new(&options.file)
+    let open = |offer: Offer, client, tag, resumable| -> Result<Transfer, GetError> {
+        let store = MmapOptions {
+            mode,
+            len: offer.len,
+            tag,
+            flush_every_bytes: Some(options.flush_every_bytes),
+            ..MmapOptions::new(&options.file)
+        };
+        let resource = open_patiently(&store)?;
+        let resumed = announce(&resource.leftover(), &offer);
+        Ok(Transfer {
+            options: options.clone(),
+            stopper: stopper.clone(),
+            address: address.clone(),
+            client,
+            resource,
+            resumed,
+            resumable,
+            progress: Progress::begin(offer.len, resumed),
+            counts: Arc::default(),
+            focus: Arc::default(),
+            offer: Arc::new(offer),
+        })
     };
-    let resource = open_patiently(&store)?;
-    let resumed = announce(&resource.leftover(), &offer);
-    let transfer = Transfer {
-        options: options.clone(),
-        stopper: stopper.clone(),
-        url,
-        client,
-        resource,
-        resumed,
-        resumable,
-        progress: Progress::begin(offer.len, resumed),
-        counts: Arc::default(),
-        focus: Arc::default(),
-        offer: Arc::new(offer),
-    };
-    transfer.run(stream)
+    let transfer = open(offer, client, tag.unwrap_or_else(unlike_any_other), resumable)?;
+    if let ResourceStatus::Committed { final_len } = transfer.resource.status() {
+        // Another process has fetched it since we looked.
+        return Ok(already_there(options, final_len));
+    }
+    match transfer.run(stream)? {
+        Ended::Done(summary) => Ok(summary),
+        Ended::InOnePiece { client, offer, stream } => {
+            // What is here of other versions is of no use.
+            match open(offer.nameless(), client, unlike_any_other(), false)?.run(Some(stream))? {
+                Ended::Done(summary) => Ok(summary),
+                // Nobody asks for a part of what has no version.
+                Ended::InOnePiece { .. } => Err(GetError::Panicked),
+            }
+        }
+    }
 }
 
 /// Opens a store. One that another process has locked is given a moment: the kernel may still be busy to let go of what
@@ -255,8 +271,8 @@ pub fn open_patiently(options: &MmapOptions) -> StorageResult<Resource<MmapDrive
     }
 }
 
-/// By what a leftover is recognised as part of the very same file: the address, and what the server calls the version.
-/// `None` if that is too long to be remembered.
+/// By what a leftover is recognised as part of the very same file: the address, without a user's name and password, and
+/// what the server calls the version. `None` if that is too long to be remembered.
 #[must_use]
 pub fn version_tag(url: &str, validator: &str) -> Option<Vec<u8>> {
     let tag = format!("{url}\n{validator}").into_bytes();

@@ -12,13 +12,12 @@ use roundelay::{CancelToken, MmapDriver, MmapOptions, Reader, Resource};
 use ureq::Body;
 use ureq::http::Response;
 
-use crate::address::Address;
-use crate::source;
-
 use super::client::{Client, take_over};
 use super::progress::{Counts, Progress};
 use super::transfer::{Focus, Transfer};
 use super::{GetError, GetOptions, Stopper, unlike_any_other};
+use crate::address::Address;
+use crate::source;
 
 /// A file that is fetched over several connections into a store that can be read meanwhile: what a reader waits for comes
 /// first. The store is a file in the system's folder for such, and is gone with this.
@@ -35,7 +34,7 @@ pub struct Download {
 }
 
 impl Download {
-    /// Goes on with an answer that begins the whole of a file, and comes by a connection of `caller`. `ended` is called
+    /// Goes on with an answer from `address` that begins the whole of a file, and comes by a connection of `caller`. `ended` is called
     /// when all of it is there, or no more will be. Asks nothing here: the server may take its time.
     ///
     /// # Errors
@@ -48,9 +47,8 @@ impl Download {
         ended: impl FnOnce(Result<(), GetError>) + Send + 'static,
     ) -> Result<Self, GetError> {
         let folder = Folder::make()?;
-        let url = address.uri().clone();
         let options = GetOptions {
-            url: url.to_string(),
+            url: address.to_string(),
             file: folder.path.join("stream"),
             connections,
             force: false,
@@ -60,7 +58,7 @@ impl Download {
             flush_every_bytes: u64::MAX,
         };
         let stopper = Stopper::default();
-        let client = Client::beside(Some((caller, address)), &url, connections.into(), patience);
+        let client = Client::beside(Some(caller), &address, connections.into(), patience)?;
         stopper.watch(client.halt().clone());
         let (offer, stream) = take_over(answer)?;
         let store = MmapOptions {
@@ -76,7 +74,7 @@ impl Download {
         let transfer = Transfer {
             options,
             stopper: stopper.clone(),
-            url,
+            address,
             client,
             resource: resource.clone(),
             resumed: 0,

@@ -1,42 +1,42 @@
 //! The questions that a download asks of a server, and what is made of the answers.
 
 use std::io::{self, Read};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use roundelay::Span;
-use ureq::http::header::{
-    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, IF_RANGE, RANGE, TRANSFER_ENCODING,
-};
-use ureq::http::{Response, StatusCode, Uri};
+use ureq::http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, IF_RANGE, RANGE, TRANSFER_ENCODING};
+use ureq::http::{Response, StatusCode};
 use ureq::tls::{RootCerts, TlsConfig};
-use ureq::unversioned::resolver::DefaultResolver;
-use ureq::unversioned::transport::{Connector, DefaultConnector};
+use ureq::unversioned::transport::Connector;
 use ureq::{Agent, Body, BodyReader, Error, ResponseExt, Timeout};
 
-use crate::address::Address;
-use crate::redirects::{Cookies, personal};
-use crate::source;
-
 use super::GetError;
-use super::fields::{ContentRange, Version, accepts_ranges, retry_after};
+use super::fields::{ContentRange, Version, accepts_ranges, is_station, retry_after};
 use super::halt::Halt;
 use super::hangup::TellsCutsFromEnds;
+use super::proxy::{FindsWhatIsAsked, Proxies, ThroughProxies};
 use super::retry::Trouble;
+use crate::address::Address;
+use crate::redirects::{Cookies, FollowError, follow, is_redirect, personal};
+use crate::response_head::TolerantHeads;
+use crate::source;
 
-/// Who asks. Clones share their connections.
+/// Who asks for one file. Clones share their connections.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
     agent: Agent,
-    /// Where to be let in, and by what.
-    personal: Option<(Address, Cookies)>,
+    /// Where it is asked for first.
+    first: Address,
+    /// Where the last answer came from, after all redirects. Shared by the clones.
+    target: Arc<Mutex<Address>>,
+    cookies: Cookies,
     halt: Halt,
 }
 
 /// What the server has.
 #[derive(Clone, Debug)]
 pub(super) struct Offer {
-    /// Where it is, after all redirects.
-    pub(super) url: Uri,
     /// How long it is, if the server says.
     pub(super) len: Option<u64>,
     /// Whether it comes in parts, too.
@@ -46,13 +46,20 @@ pub(super) struct Offer {
     pub(super) version: Version,
 }
 
+impl Offer {
+    /// The same of any version: for who receives all of it in order, and compares what comes again after a cut.
+    pub(super) fn nameless(self) -> Self {
+        Self { in_parts: false, version: Version::default(), ..self }
+    }
+}
+
 /// A body that is being received.
 pub(super) struct Stream {
     body: BodyReader<'static>,
     url: String,
     /// The offset in the file of the byte that comes next.
     position: u64,
-    /// Where the server said that it ends, if it did.
+    /// Where it ends, if the server said so: what comes beyond is not wanted.
     end: Option<u64>,
     /// The connection can be used again after the last byte.
     reusable: bool,
@@ -61,7 +68,8 @@ pub(super) struct Stream {
 impl Stream {
     fn new(response: Response<Body>, position: u64, end: Option<u64>) -> Self {
         let url = response.get_uri().to_string();
-        let reusable = content_length(&response).is_some();
+        let wanted = end.map(|end| end - position);
+        let reusable = wanted.is_some() && wanted == content_length(&response);
         Self { body: response.into_body().into_reader(), url, position, end, reusable }
     }
 
@@ -102,27 +110,34 @@ impl Stream {
 }
 
 impl Client {
-    /// A client for `url` that takes a silence of `patience` for a cut.
-    pub(super) fn new(url: &Uri, connections: usize, patience: Duration) -> Self {
-        Self::beside(None, url, connections, patience)
+    /// A client for what is at `address`, that takes a silence of `patience` for a cut.
+    ///
+    /// # Errors
+    /// [`GetError::Proxy`].
+    pub(super) fn new(address: &Address, connections: usize, patience: Duration) -> Result<Self, GetError> {
+        Self::beside(None, address, connections, patience)
     }
 
-    /// As [`new`](Self::new), beside the agent whose connection brings what comes first from an address: it is halted with the
-    /// others, and what let it in lets the others in.
+    /// As [`new`](Self::new), beside the client whose connection brings what comes first: it is halted with the others, and
+    /// what cookies it was given the others send, too.
     pub(super) fn beside(
-        first: Option<(source::Client, Address)>,
-        url: &Uri,
+        first: Option<source::Client>,
+        address: &Address,
         connections: usize,
         patience: Duration,
-    ) -> Self {
+    ) -> Result<Self, GetError> {
+        let proxies = Proxies::of_environment(address)?;
         // The machine's own certificates, or those of the file that SSL_CERT_FILE names.
         let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
         let config = Agent::config_builder()
             .user_agent(concat!("roundelay/", env!("CARGO_PKG_VERSION")))
             .tls_config(tls)
+            .proxy(proxies.tunnel())
             // A redirect may lead to a safer place, never to a less safe one.
-            .https_only(url.scheme_str() == Some("https"))
+            .https_only(address.is_secure())
             .http_status_as_error(false)
+            // They are followed here.
+            .max_redirects(0)
             .max_idle_connections(connections)
             .max_idle_connections_per_host(connections)
             .timeout_resolve(Some(patience))
@@ -132,11 +147,12 @@ impl Client {
             .timeout_per_read(Some(patience))
             .timeout_per_write(Some(patience))
             .build();
-        let connector = DefaultConnector::new().chain(TellsCutsFromEnds);
-        let agent = Agent::with_parts(config, connector, DefaultResolver::default());
-        let all: Vec<_> = first.iter().map(|(first, _)| first.agent.clone()).chain([agent.clone()]).collect();
-        let personal = first.map(|(first, address)| (address, first.cookies));
-        Self { halt: Halt::new(all), personal, agent }
+        let resolver = FindsWhatIsAsked::new(proxies.clone());
+        let connector = ThroughProxies::new(proxies).chain(TellsCutsFromEnds).chain(TolerantHeads::default());
+        let agent = Agent::with_parts(config, connector, resolver);
+        let halt = Halt::new(first.iter().map(|first| first.agent.clone()).chain([agent.clone()]).collect::<Vec<_>>());
+        let cookies = first.map(|first| first.cookies).unwrap_or_default();
+        Ok(Self { agent, first: address.clone(), target: Arc::new(Mutex::new(address.clone())), cookies, halt })
     }
 
     /// Ends all of it.
@@ -145,68 +161,69 @@ impl Client {
     }
 
     /// Asks what there is, and begins to receive it.
-    pub(super) fn open(&self, url: &Uri) -> Result<(Offer, Option<Stream>), Trouble> {
-        self.open_range(url, "bytes=0-")
+    pub(super) fn open(&self) -> Result<(Offer, Option<Stream>), Trouble> {
+        self.open_range("bytes=0-")
     }
 
-    /// Asks what there is, for a client that has some of it already: without receiving any, if the server lets it.
-    pub(super) fn look(&self, url: &Uri) -> Result<(Offer, Option<Stream>), Trouble> {
-        // Closed at once: some servers send a body with the head, which would be taken for the next answer.
-        let asked = self.agent.head(url).header(ACCEPT_ENCODING, "identity").header(CONNECTION, "close").call();
-        let response = asked.map_err(|error| first_trouble(url, error))?;
-        let len = response.body().content_length().or_else(|| content_length(&response));
-        if response.status() == StatusCode::OK && len.is_some() && accepts_ranges(response.headers()) {
-            let offer = offer(&response, len, true)?;
-            if offer.version.validator().is_some() {
-                return Ok((offer, None));
-            }
+    /// Asks what there is, for a client that has something already, `here` bytes long in all: without receiving any of it,
+    /// if the server lets it.
+    ///
+    /// One byte is asked for, and not the head alone: what many servers say in answer to `HEAD` is not so.
+    pub(super) fn look(&self, here: u64) -> Result<(Offer, Option<Stream>), Trouble> {
+        let (offer, stream) = self.open_range("bytes=0-0")?;
+        if stream.is_some() || offer.len == Some(here) {
+            return Ok((offer, stream));
         }
-        // Some servers refuse the question, and some answer it in part. One byte tells as much.
-        self.open_range(url, "bytes=0-0")
+        // It became longer or shorter, if that is so. It is asked for in the way in which it would be sent.
+        let (whole, stream) = self.open_whole()?;
+        if whole.len == offer.len && offer.version.allows(&whole.version) {
+            return Ok((offer, None));
+        }
+        Ok((whole, stream))
     }
 
-    fn open_range(&self, url: &Uri, range: &str) -> Result<(Offer, Option<Stream>), Trouble> {
-        let response = self.get(url, Some((range, None))).map_err(|error| first_trouble(url, error))?;
+    fn open_range(&self, range: &str) -> Result<(Offer, Option<Stream>), Trouble> {
+        let response = self.ask(Some((range, None))).map_err(|error| self.first_trouble(error))?;
         match response.status() {
             StatusCode::PARTIAL_CONTENT => match ContentRange::of(response.headers()) {
-                Some(ContentRange::Part { span, len: Some(len) }) if span.start == 0 => {
-                    check_length(&response, span)?;
-                    let offer = offer(&response, Some(len), true)?;
+                Some(ContentRange::Part { span, len: Some(len) })
+                    if span.start == 0 && len <= roundelay::MAX_OFFSET && is_as_long_as(&response, span) =>
+                {
+                    let offer = offer(&response, Some(len), true);
                     // One byte was a question; a part that was asked for without an end is the beginning of an answer.
                     let stream = (range != "bytes=0-0").then(|| Stream::new(response, 0, Some(span.end)));
                     Ok((offer, stream))
                 }
-                // A part of nobody knows what: as good as none.
-                Some(ContentRange::Part { span, len: None }) if span.start == 0 => self.open_whole(url),
-                _ => Err(nonsense(&response, range)),
+                // Parts in parts, or of nobody knows what: as good as none.
+                _ => self.open_whole(),
             },
-            // An empty file has no part.
-            StatusCode::RANGE_NOT_SATISFIABLE => self.open_whole(url),
+            // An empty file has no part, and some servers know no parts.
+            status if refuses_parts(status) => self.open_whole(),
             _ => whole(response),
         }
     }
 
     /// Asks for the file from its first byte to its last.
-    pub(super) fn open_whole(&self, url: &Uri) -> Result<(Offer, Option<Stream>), Trouble> {
-        whole(self.get(url, None).map_err(|error| first_trouble(url, error))?)
+    pub(super) fn open_whole(&self) -> Result<(Offer, Option<Stream>), Trouble> {
+        whole(self.ask(None).map_err(|error| self.first_trouble(error))?)
     }
 
     /// Asks again for the whole of what was offered before.
     pub(super) fn open_again(&self, offer: &Offer) -> Result<Stream, Trouble> {
-        let response = self.get(&offer.url, None).map_err(|error| later_trouble(&offer.url, error))?;
+        let response = self.ask(None).map_err(|error| self.later_trouble(error))?;
         let (now, stream) = whole(response)?;
         if !offer.version.is_surely(&now.version) || (offer.len.is_some() && now.len != offer.len) {
             return Err(changed("another version was sent").into());
         }
-        stream.ok_or_else(|| GetError::Nonsense(format!("{} has no body now", offer.url)).into())
+        stream.ok_or_else(|| GetError::Nonsense(format!("{} has no body now", self.first)).into())
     }
 
-    /// Asks for the bytes of `span`, provided that they are still those that were offered.
+    /// Asks for the bytes of `span`, provided that they are still those that were offered. What comes may end earlier.
     pub(super) fn open_part(&self, offer: &Offer, span: Span) -> Result<Stream, Trouble> {
         // `span` is never empty: there is a byte to ask for.
         let range = format!("bytes={}-{}", span.start, span.end - 1);
-        let asked = self.get(&offer.url, Some((&range, offer.version.validator())));
-        let response = asked.map_err(|error| later_trouble(&offer.url, error))?;
+        let asked = self.ask(Some((&range, offer.version.validator())));
+        let response = asked.map_err(|error| self.later_trouble(error))?;
         let version = Version::of(response.headers());
         let same_len = |len: Option<u64>| len.is_none() || offer.len.is_none() || len == offer.len;
         match response.status() {
@@ -214,18 +231,20 @@ impl Client {
                 let Some(ContentRange::Part { span: sent, len }) = ContentRange::of(response.headers()) else {
                     return Err(nonsense(&response, &range));
                 };
-                // It was asked for with `If-Range`, and need not name the version again.
                 if !offer.version.allows(&version) || !same_len(len) {
                     return Err(changed("a part of another version was sent").into());
                 }
-                if sent != span {
+                // `If-Range` is ignored by some. A part has to name the version that it is of (RFC 9110, 15.3.7).
+                if !offer.version.is_surely(&version) {
+                    return Err(changed("a part was sent that does not name its version").into());
+                }
+                if sent.start != span.start || !is_as_long_as(&response, sent) {
                     return Err(nonsense(&response, &range));
                 }
-                check_length(&response, span)?;
-                Ok(Stream::new(response, span.start, Some(span.end)))
+                Ok(Stream::new(response, span.start, Some(sent.end.min(span.end))))
             }
             // With `If-Range` that is how a server says that the file is another one.
-            StatusCode::OK if offer.version.is_surely(&version) && same_len(response.body().content_length()) => {
+            StatusCode::OK if offer.version.is_surely(&version) && same_len(content_length(&response)) => {
                 Err(Trouble::NoRanges)
             }
             StatusCode::OK => Err(changed("another version was sent").into()),
@@ -240,20 +259,98 @@ impl Client {
         }
     }
 
-    fn get(&self, url: &Uri, range: Option<(&str, Option<&str>)>) -> Result<Response<Body>, Error> {
-        // The bytes of the file, and not of something that was made of them on the way.
-        let mut request = self.agent.get(url).header(ACCEPT_ENCODING, "identity");
-        if let Some((address, cookies)) = &self.personal {
-            request = personal(request, address, cookies);
+    /// Asks where the last answer came from, and follows redirects from there. What one led to may be good for a while
+    /// only: where it is not any more, the first address is asked again.
+    fn ask(&self, range: Option<(&str, Option<&str>)>) -> Result<Response<Body>, FollowError> {
+        let target = self.target().clone();
+        let mut answer = self.ask_at(&target, range);
+        let has_gone = answer.as_ref().map_or(true, |(_, response)| is_gone(response.status()));
+        if has_gone && target != self.first && !self.halt.is_halted() {
+            answer = self.ask_at(&self.first, range);
         }
-        if let Some((range, only_if)) = range {
-            request = request.header(RANGE, range);
-            if let Some(validator) = only_if {
-                request = request.header(IF_RANGE, validator);
-            }
-        }
-        request.call()
+        let (address, response) = answer?;
+        *self.target() = address;
+        Ok(response)
     }
+
+    fn ask_at(
+        &self,
+        address: &Address,
+        range: Option<(&str, Option<&str>)>,
+    ) -> Result<(Address, Response<Body>), FollowError> {
+        follow(address, &self.cookies, |address| {
+            // The bytes of the file, and not of something that was made of them on the way.
+            let request = self.agent.get(address.uri()).header(ACCEPT_ENCODING, "identity");
+            let mut request = personal(request, address, &self.cookies);
+            if let Some((range, only_if)) = range {
+                request = request.header(RANGE, range);
+                if let Some(validator) = only_if {
+                    request = request.header(IF_RANGE, validator);
+                }
+            }
+            request.call()
+        })
+    }
+
+    fn target(&self) -> MutexGuard<'_, Address> {
+        self.target.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What went wrong with the first question: an address that does not answer is a wrong one more likely than a passing
+    /// fault.
+    fn first_trouble(&self, error: FollowError) -> Trouble {
+        let unreachable = match &error {
+            FollowError::Ask(Error::Io(error)) => error.kind() == io::ErrorKind::ConnectionRefused,
+            FollowError::Ask(Error::Timeout(timeout)) => matches!(timeout, Timeout::Connect | Timeout::Resolve),
+            FollowError::Ask(error) => matches!(
+                error,
+                Error::HostNotFound | Error::ConnectionFailed | Error::ConnectProxyFailed(_) | Error::Protocol(_)
+            ),
+            _ => false,
+        };
+        match error {
+            FollowError::Ask(error) if unreachable => {
+                GetError::Unreachable { url: self.target().to_string(), reason: Box::new(error) }.into()
+            }
+            error => self.later_trouble(error),
+        }
+    }
+
+    /// What went wrong with a question to a server that has answered before.
+    fn later_trouble(&self, error: FollowError) -> Trouble {
+        let url = self.target().to_string();
+        match error {
+            FollowError::Ask(Error::RequireHttpsOnly(to)) => {
+                GetError::Redirect { url, reason: format!("{to} is not secure, as the address given is") }.into()
+            }
+            // Of all that is read while a connection is made, this can only be said of TLS.
+            FollowError::Ask(Error::Io(reason)) if reason.kind() == io::ErrorKind::InvalidData => {
+                GetError::Insecure { url, reason: Box::new(Error::Io(reason)) }.into()
+            }
+            FollowError::Ask(error @ (Error::Rustls(_) | Error::Tls(_) | Error::TlsRequired | Error::Pem(_))) => {
+                GetError::Insecure { url, reason: Box::new(error) }.into()
+            }
+            FollowError::Ask(error) => Trouble::passing(GetError::Unreachable { url, reason: Box::new(error) }),
+            error => GetError::Redirect { url, reason: error.to_string() }.into(),
+        }
+    }
+}
+
+/// Whether an answer says that nothing is to be fetched there, now or later.
+fn is_gone(status: StatusCode) -> bool {
+    let is_of_the_question = matches!(
+        status,
+        StatusCode::REQUEST_TIMEOUT
+            | StatusCode::PRECONDITION_FAILED
+            | StatusCode::RANGE_NOT_SATISFIABLE
+            | StatusCode::TOO_MANY_REQUESTS
+    );
+    status.is_client_error() && !is_of_the_question
+}
+
+/// Whether the same question without a range may be answered.
+fn refuses_parts(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 400 | 405 | 406 | 412 | 416 | 417 | 501)
 }
 
 /// An answer to a question for the whole file that somebody else has asked: what is offered, and its beginning.
@@ -261,53 +358,53 @@ pub(super) fn take_over(response: Response<Body>) -> Result<(Offer, Option<Strea
     if let Some(ContentRange::Part { span, len: Some(len) }) = ContentRange::of(response.headers())
         && response.status() == StatusCode::PARTIAL_CONTENT
         && span.start == 0
+        && is_as_long_as(&response, span)
     {
-        let offer = offer(&response, Some(len), true).map_err(Trouble::into_error)?;
+        let offer = offer(&response, Some(len), true);
         return Ok((offer, Some(Stream::new(response, 0, Some(span.end)))));
     }
     let in_parts = accepts_ranges(response.headers());
-    match whole(response) {
-        Ok((offer, stream)) => Ok((Offer { in_parts, ..offer }, stream)),
-        Err(trouble) => Err(trouble.into_error()),
-    }
+    let (offer, stream) = whole(response).map_err(Trouble::into_error)?;
+    Ok((Offer { in_parts, ..offer }, stream))
 }
 
 /// What an answer with the whole file says of it.
 fn whole(response: Response<Body>) -> Result<(Offer, Option<Stream>), Trouble> {
-    if response.status() != StatusCode::OK {
-        return Err(refused(&response));
+    let len = match response.status() {
+        StatusCode::OK => content_length(&response),
+        // Some send parts whatever they are asked for. One that is the whole is as good.
+        StatusCode::PARTIAL_CONTENT => match ContentRange::of(response.headers()) {
+            Some(ContentRange::Part { span, len: Some(len) })
+                if span == (Span { start: 0, end: len }) && is_as_long_as(&response, span) =>
+            {
+                Some(len)
+            }
+            _ => return Err(nonsense(&response, "the whole file")),
+        },
+        _ => return Err(refused(&response)),
+    };
+    if is_station(response.headers()) {
+        return Err(GetError::Endless { url: response.get_uri().to_string() }.into());
     }
-    let len = content_length(&response);
-    let offer = offer(&response, len, false)?;
+    let offer = offer(&response, len, false);
     Ok((offer, Some(Stream::new(response, 0, len))))
 }
 
-fn offer(response: &Response<Body>, len: Option<u64>, in_parts: bool) -> Result<Offer, Trouble> {
-    let url = response.get_uri().clone();
-    if let Some(len) = len.filter(|&len| len > roundelay::MAX_OFFSET) {
-        return Err(GetError::Nonsense(format!("{url} is said to be {len} bytes long")).into());
-    }
+fn offer(response: &Response<Body>, len: Option<u64>, in_parts: bool) -> Offer {
     let open_ended = len.is_none() && !response.headers().contains_key(TRANSFER_ENCODING);
-    Ok(Offer { url, len, in_parts, open_ended, version: Version::of(response.headers()) })
+    Offer { len, in_parts, open_ended, version: Version::of(response.headers()) }
 }
 
-/// What the head says of a body that is not in chunks.
+/// What the head says of the body.
 fn content_length(response: &Response<Body>) -> Option<u64> {
-    if response.headers().contains_key(TRANSFER_ENCODING) {
-        return None;
-    }
-    response.headers().get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
+    let is_chunked = response.headers().contains_key(TRANSFER_ENCODING);
+    let len = response.headers().get(CONTENT_LENGTH).filter(|_| !is_chunked)?.to_str().ok()?.trim().parse().ok()?;
+    (len <= roundelay::MAX_OFFSET).then_some(len)
 }
 
-/// The body of a part is as long as the part.
-fn check_length(response: &Response<Body>, part: Span) -> Result<(), Trouble> {
-    match response.body().content_length() {
-        Some(length) if length != part.len() => {
-            let said = format!("{length} bytes are announced for the {} bytes {part}", part.len());
-            Err(GetError::Nonsense(said).into())
-        }
-        _ => Ok(()),
-    }
+/// Whether the body of a part is as long as the part, as far as the head says.
+fn is_as_long_as(response: &Response<Body>, part: Span) -> bool {
+    content_length(response).is_none_or(|length| length == part.len())
 }
 
 fn nonsense(response: &Response<Body>, asked: &str) -> Trouble {
@@ -324,44 +421,13 @@ fn changed(what: &str) -> GetError {
 /// A status that is neither the whole nor a part.
 fn refused(response: &Response<Body>) -> Trouble {
     let status = response.status();
+    if is_redirect(status) {
+        let reason = format!("{status} without a location");
+        return GetError::Redirect { url: response.get_uri().to_string(), reason }.into();
+    }
     let error = GetError::Refused { url: response.get_uri().to_string(), status: status.to_string() };
     let wait = retry_after(response.headers(), SystemTime::now());
     let passes = status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED
         || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
     if passes { Trouble::Passing { error, wait } } else { Trouble::Lasting(error) }
-}
-
-/// What went wrong with the first question: an address that does not answer is a wrong one more likely than a passing
-/// fault.
-fn first_trouble(url: &Uri, error: Error) -> Trouble {
-    let unreachable = match &error {
-        Error::Io(error) => error.kind() == io::ErrorKind::ConnectionRefused,
-        Error::Timeout(timeout) => matches!(timeout, Timeout::Connect | Timeout::Resolve),
-        Error::HostNotFound | Error::ConnectionFailed | Error::ConnectProxyFailed(_) | Error::Protocol(_) => true,
-        _ => false,
-    };
-    if unreachable {
-        GetError::Unreachable { url: url.to_string(), reason: Box::new(error) }.into()
-    } else {
-        later_trouble(url, error)
-    }
-}
-
-/// What went wrong with a question to a server that has answered before.
-fn later_trouble(url: &Uri, error: Error) -> Trouble {
-    let url = url.to_string();
-    let redirect = |reason: &str| GetError::Redirect { url: url.clone(), reason: reason.to_owned() }.into();
-    match error {
-        // Of all that is read while a connection is made, this can only be said of TLS.
-        Error::Io(reason) if reason.kind() == io::ErrorKind::InvalidData => {
-            GetError::Insecure { url, reason: Box::new(Error::Io(reason)) }.into()
-        }
-        Error::Rustls(_) | Error::Tls(_) | Error::TlsRequired | Error::Pem(_) => {
-            GetError::Insecure { url, reason: Box::new(error) }.into()
-        }
-        Error::TooManyRedirects => redirect("there are too many redirects, perhaps in a circle"),
-        Error::RequireHttpsOnly(to) => redirect(&format!("{to} is not secure, as the address given is")),
-        Error::BadUri(why) => redirect(&why),
-        error => Trouble::passing(GetError::Unreachable { url, reason: Box::new(error) }),
-    }
 }

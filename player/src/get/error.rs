@@ -8,6 +8,7 @@ use roundelay::StorageError;
 use thiserror::Error;
 
 use super::size::Size;
+use crate::address::AddressError;
 
 /// The file is there.
 pub const EXIT_DONE: u8 = 0;
@@ -28,13 +29,27 @@ pub const EXIT_INTERRUPTED: u8 = 130;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum GetError {
-    /// The address is none.
-    #[error("{url} is no address of a file: {reason}")]
-    Url {
-        /// As it was given.
+    /// The address cannot be read.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// The environment names a proxy that cannot be used.
+    #[error(
+        "the proxy {address} of the variable {name} cannot be used: give the address of an HTTP proxy, or unset {name}"
+    )]
+    Proxy {
+        /// The variable.
+        name: String,
+        /// What it says, without a password.
+        address: String,
+    },
+    /// A station.
+    #[error(
+        "{url} is a station's stream, which has no end and makes no file: `roundelay play` plays it, and keeps what was \
+         played with `--output wav:FILE`"
+    )]
+    Endless {
+        /// What was called.
         url: String,
-        /// What is wrong with it.
-        reason: &'static str,
     },
     /// There is no place to keep what comes while it is read.
     #[error("cannot make the folder {}: {reason}; TMPDIR names another place for it", .path.display())]
@@ -143,20 +158,28 @@ pub enum GetError {
     #[error("a connection ended by an error of this program")]
     Panicked,
     /// The user had enough.
-    #[error("interrupted{}", Kept(*.kept))]
+    #[error("interrupted{}", Kept(*.kept, *.is_there))]
     Interrupted {
-        /// What is kept of how much, if the same command can go on from there.
+        /// What is kept of how much, if the same command can resume from there.
         kept: Option<(Size, Size)>,
+        /// The unfinished file is still where it was made.
+        is_there: bool,
     },
 }
 
 impl GetError {
+    /// Of a connection: what is kept is said by who watches over all of them.
+    pub(super) fn interrupted() -> Self {
+        Self::Interrupted { kept: None, is_there: true }
+    }
+
     /// The code that the program ends with.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Url { .. } => EXIT_USAGE,
-            Self::Unreachable { .. }
+            Self::Address(_) | Self::Proxy { .. } => EXIT_USAGE,
+            Self::Endless { .. }
+            | Self::Unreachable { .. }
             | Self::Insecure { .. }
             | Self::Redirect { .. }
             | Self::Refused { .. }
@@ -176,6 +199,24 @@ impl GetError {
     /// connection too many and go on with the others.
     pub(super) fn ends_all(&self) -> bool {
         matches!(self, Self::Changed { .. } | Self::Storage(_) | Self::Insecure { .. })
+    }
+
+    /// Why parts do not fit together, in a few words.
+    pub(super) fn in_parts(&self) -> String {
+        match self {
+            Self::Changed { what } => what.clone(),
+            error => error.to_string(),
+        }
+    }
+
+    /// Whether the server may do better if it is asked for the whole file at once: it answered, and not as it should when
+    /// it is asked for parts.
+    pub(super) fn is_of_parts(&self) -> bool {
+        match self {
+            Self::Changed { .. } | Self::Nonsense(_) | Self::Refused { .. } | Self::Cut { .. } => true,
+            Self::GaveUp { last, .. } => last.is_of_parts(),
+            _ => false,
+        }
     }
 }
 
@@ -207,15 +248,18 @@ impl std::fmt::Display for Expected {
     }
 }
 
-struct Kept(Option<(Size, Size)>);
+struct Kept(Option<(Size, Size)>, bool);
 
 impl std::fmt::Display for Kept {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            Some((kept, len)) => {
-                write!(f, "; {} are kept, and the same command goes on from there", kept.of(len))
+        match self {
+            Self(Some((kept, len)), _) => {
+                write!(f, "; {} are kept, and the same command goes on from there", kept.of(*len))
             }
-            None => f.write_str("; this server cannot go on in the middle, so the same command starts over"),
+            Self(None, true) => {
+                f.write_str("; this server cannot go on in the middle, so the same command starts over")
+            }
+            Self(None, false) => f.write_str("; nothing is kept, so the same command starts over"),
         }
     }
 }

@@ -59,7 +59,10 @@ fn number(text: &str) -> Option<u64> {
 /// By what a version of the file is told from another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Version {
+    /// With its quotes, and without the mark of a weak one.
     etag: Option<String>,
+    /// The tag is no weak one.
+    is_strong: bool,
     modified: Option<String>,
 }
 
@@ -68,19 +71,21 @@ impl Version {
     /// that is no earlier than the answer: the file can change again within that second.
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let field = |name| text(headers, name).filter(|text| !text.is_empty() && text.len() <= MAX_VALIDATOR_BYTES);
-        let strong = |tag: &&str| tag.len() >= 2 && tag.starts_with('"') && tag.ends_with('"');
+        let quoted = |tag: &&str| tag.len() >= 2 && tag.starts_with('"') && tag.ends_with('"');
         let time = |text: &str| httpdate::parse_http_date(text).ok();
         let date = field(DATE).and_then(time);
         let settled = |modified: &&str| time(modified).zip(date).is_some_and(|(modified, date)| modified < date);
+        let tag = field(ETAG);
         Self {
-            etag: field(ETAG).filter(strong).map(str::to_owned),
+            etag: tag.map(|tag| tag.strip_prefix("W/").unwrap_or(tag)).filter(quoted).map(str::to_owned),
+            is_strong: tag.as_ref().is_some_and(quoted),
             modified: field(LAST_MODIFIED).filter(settled).map(str::to_owned),
         }
     }
 
     /// What goes into `If-Range`.
     pub(super) fn validator(&self) -> Option<&str> {
-        self.etag.as_deref().or(self.modified.as_deref())
+        self.etag.as_deref().filter(|_| self.is_strong).or(self.modified.as_deref())
     }
 
     /// Whether an answer that says `other` is of the same version, as far as versions are named at all.
@@ -101,6 +106,11 @@ impl Version {
 /// Whether the server says that it sends parts.
 pub(super) fn accepts_ranges(headers: &HeaderMap) -> bool {
     text(headers, ACCEPT_RANGES).is_some_and(|units| units.eq_ignore_ascii_case("bytes"))
+}
+
+/// Whether the server says that it is a station.
+pub(super) fn is_station(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| name.as_str().starts_with("icy-"))
 }
 
 /// How long the server asks to wait.
@@ -179,6 +189,7 @@ mod tests {
     fn a_version_is_another_if_either_field_is() {
         let version = |etag: Option<&str>, modified: Option<&str>| Version {
             etag: etag.map(str::to_owned),
+            is_strong: true,
             modified: modified.map(str::to_owned),
         };
         let known = version(Some("a"), Some("monday"));
@@ -186,6 +197,9 @@ mod tests {
         assert!(!known.allows(&version(Some("b"), Some("monday"))));
         assert!(!known.allows(&version(Some("a"), Some("tuesday"))));
         assert!(known.is_surely(&version(Some("a"), None)) && !known.is_surely(&version(None, Some("monday"))));
+        let weak = |etag| Version { is_strong: false, ..version(Some(etag), Some("monday")) };
+        assert!(weak("a").is_surely(&weak("a")) && !weak("a").allows(&weak("b")));
+        assert!(known.allows(&weak("a")) && !known.is_surely(&weak("a")) && !known.allows(&weak("b")));
         let nameless = version(None, None);
         assert!(nameless.is_surely(&nameless) && nameless.is_surely(&known));
     }

@@ -4,11 +4,11 @@ use std::time::{Duration, SystemTime};
 
 use roundelay::Span;
 pub use ureq::http::HeaderMap;
-use ureq::http::Uri;
 
 use super::client::{self, Offer, Stream};
 use super::fields::{self, ContentRange};
 use super::retry::Trouble;
+use crate::address::Address;
 
 /// The part that is sent, if one is, and the length of the whole, if it is said.
 #[must_use]
@@ -65,7 +65,6 @@ pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
 #[derive(Debug)]
 pub struct Client {
     client: client::Client,
-    url: Uri,
 }
 
 /// What it took an answer for.
@@ -83,8 +82,8 @@ impl Client {
     /// A client for `url` that takes a silence of `patience` for a cut. `None` if that is no address.
     #[must_use]
     pub fn new(url: &str, patience: Duration) -> Option<Self> {
-        let url = url.parse().ok()?;
-        Some(Self { client: client::Client::new(&url, 1, patience), url })
+        let client = client::Client::new(&Address::read(url).ok()?, 1, patience).ok()?;
+        Some(Self { client })
     }
 
     /// Asks for all of it.
@@ -92,7 +91,7 @@ impl Client {
     /// # Errors
     /// What a user would be told.
     pub fn open(&self) -> Result<Answer, String> {
-        let (offer, stream) = self.client.open(&self.url).map_err(in_words)?;
+        let (offer, stream) = self.client.open().map_err(in_words)?;
         Ok(answer(&offer, stream))
     }
 
@@ -101,7 +100,7 @@ impl Client {
     /// # Errors
     /// What a user would be told.
     pub fn look(&self) -> Result<Answer, String> {
-        let (offer, stream) = self.client.look(&self.url).map_err(in_words)?;
+        let (offer, stream) = self.client.look(20).map_err(in_words)?;
         Ok(answer(&offer, stream))
     }
 
@@ -111,7 +110,7 @@ impl Client {
     /// What a user would be told.
     pub fn open_part(&self, part: Span, len: u64) -> Result<Answer, String> {
         let version = fields::Version::default();
-        let offer = Offer { url: self.url.clone(), len: Some(len), in_parts: true, open_ended: false, version };
+        let offer = Offer { len: Some(len), in_parts: true, open_ended: false, version };
         let stream = self.client.open_part(&offer, part).map_err(in_words)?;
         Ok(answer(&offer, Some(stream)))
     }
@@ -129,8 +128,5 @@ fn answer(offer: &Offer, stream: Option<Stream>) -> Answer {
 }
 
 fn in_words(trouble: Trouble) -> String {
-    match trouble {
-        Trouble::Lasting(error) | Trouble::Passing { error, .. } => error.to_string(),
-        Trouble::NoRanges => "no ranges".into(),
-    }
+    trouble.into_error().to_string()
 }

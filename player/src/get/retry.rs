@@ -67,7 +67,7 @@ impl Retries {
     /// The trouble, if it is a lasting one or lasts too long; `Interrupted` if it was halted meanwhile.
     pub(super) fn wait(&mut self, trouble: Trouble, halt: &Halt) -> Result<(), Trouble> {
         if halt.is_halted() {
-            return Err(GetError::Interrupted { kept: None }.into());
+            return Err(GetError::interrupted().into());
         }
         let Trouble::Passing { error, wait } = trouble else { return Err(trouble) };
         self.fruitless += 1;
@@ -78,10 +78,10 @@ impl Retries {
             Some(wait) if wait > MOST_PATIENCE => {
                 return Err(GetError::ComeBackLater { wait, last: Box::new(error) }.into());
             }
-            Some(wait) => wait,
-            None => self.next_wait(),
+            // A server that asks for no wait at all is not to be asked many times in a moment.
+            wait => self.next_wait().max(wait.unwrap_or_default()),
         };
-        if halt.sleep(wait) { Ok(()) } else { Err(GetError::Interrupted { kept: None }.into()) }
+        if halt.sleep(wait) { Ok(()) } else { Err(GetError::interrupted().into()) }
     }
 
     fn next_wait(&mut self) -> Duration {

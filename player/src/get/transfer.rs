@@ -2,6 +2,7 @@
 
 mod connection;
 mod focus;
+mod shares;
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, mpsc};
@@ -9,14 +10,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use roundelay::{Fetcher, MmapDriver, Resource, ResourceStatus, Writer};
-use ureq::http::Uri;
 
-use self::connection::{Connection, MIN_PART_BYTES};
+use self::connection::{Begun, Connection, MIN_PART_BYTES};
+use self::shares::Shares;
 use super::client::{Client, Offer, Stream};
 use super::progress::{Counts, Progress};
 use super::retry::Trouble;
 use super::size::Size;
-use super::{GetError, GetOptions, Status, Stopper, Summary};
+use super::{GetError, GetOptions, Status, Stopper, Summary, beside};
+use crate::address::Address;
 pub(super) use focus::Focus;
 
 /// How often the bar moves.
@@ -36,7 +38,7 @@ pub(super) struct Transfer {
     pub(super) options: GetOptions,
     pub(super) stopper: Stopper,
     /// Where the file was asked for.
-    pub(super) url: Uri,
+    pub(super) address: Address,
     pub(super) client: Client,
     pub(super) offer: Arc<Offer>,
     pub(super) resource: Resource<MmapDriver>,
@@ -50,18 +52,43 @@ pub(super) struct Transfer {
     pub(super) focus: Arc<Focus>,
 }
 
+/// What became of a transfer.
+pub(super) enum Ended {
+    /// All is there, and the file has its name.
+    Done(Summary),
+    /// The parts that came do not fit together. This is an answer with the whole file; the bytes that are here may be of
+    /// others.
+    InOnePiece { client: Client, offer: Offer, stream: Stream },
+}
+
+/// As [`Ended`], of a file of known length.
+enum Fetched {
+    /// By so many connections.
+    All(usize),
+    InOnePiece(Offer, Stream),
+}
+
 impl Transfer {
     /// Fetches what is missing. `stream` is the body of an answer that has begun.
-    pub(super) fn run(mut self, stream: Option<Stream>) -> Result<Summary, GetError> {
+    pub(super) fn run(mut self, stream: Option<Stream>) -> Result<Ended, GetError> {
         let mut writer = self.resource.writer()?;
         self.stopper.hold();
+        if !self.comes_in_parts() && self.resumed == 0 {
+            // What is here is always the beginning of one answer, and compared with the next one.
+            self.offer = Arc::new((*self.offer).clone().nameless());
+        }
         let connections = match self.offer.len {
             // The last run got everything, and was ended before it could say so.
             Some(len) if len == self.resumed => {
                 writer.commit(Some(len))?;
                 0
             }
-            Some(len) => self.fetch_known(len, writer.into_fetcher(), stream)?,
+            Some(len) => match self.fetch_known(len, writer.into_fetcher(), stream)? {
+                Fetched::All(connections) => connections,
+                Fetched::InOnePiece(offer, stream) => {
+                    return Ok(Ended::InOnePiece { client: self.client, offer, stream });
+                }
+            },
             None => self.fetch_unknown(writer, stream)?,
         };
         let ResourceStatus::Committed { final_len } = self.resource.status() else { return Err(GetError::Panicked) };
@@ -70,7 +97,7 @@ impl Transfer {
             self.progress.note(format_args!("the server did not say how long the file is; it hung up after {len}"));
         }
         self.progress.finish(&self.counts, connections);
-        Ok(Summary {
+        Ok(Ended::Done(Summary {
             bytes: final_len,
             fetched: self.counts.fetched(),
             resumed: self.resumed,
@@ -78,59 +105,128 @@ impl Transfer {
             connections,
             retries: self.counts.retries(),
             status: Status::Done,
-        })
+        }))
     }
 
-    /// Returns how many connections there were. `fetcher` is held to the end: as long as there is one, what came can
-    /// still be flushed.
+    /// Parts can be put together only if it is sure that they are of one version.
+    fn comes_in_parts(&self) -> bool {
+        self.offer.in_parts && self.offer.version.validator().is_some()
+    }
+
+    /// `fetcher` is held to the end: as long as there is one, what came can still be flushed.
     fn fetch_known(
         &mut self,
         len: u64,
         fetcher: Fetcher<MmapDriver>,
         mut stream: Option<Stream>,
-    ) -> Result<usize, GetError> {
-        // Parts can be put together only if it is sure that they are of one version.
-        if self.offer.in_parts && self.offer.version.validator().is_some() {
-            let worth = usize::try_from((len - self.resumed).div_ceil(MIN_PART_BYTES)).unwrap_or(usize::MAX);
-            let connections = worth.min(self.options.connections.into());
-            let sharing = connections as u64;
-            // The first part is claimed before anybody else can: it is on its way already.
-            let mut begun = match stream.take() {
-                Some(stream) => Some((stream, fetcher.next_claim(self.focus.part_bytes(&fetcher, sharing, None))?)),
-                None => None,
+    ) -> Result<Fetched, GetError> {
+        if self.comes_in_parts() {
+            let (connections, outcome) = self.fetch_parts(len, &fetcher, stream.take())?;
+            let failure = match outcome {
+                Outcome::Complete => return Ok(Fetched::All(connections)),
+                Outcome::WholeOnly => {
+                    self.progress
+                        .note("the server sends the whole file and no part of it after all: one connection goes on");
+                    self.call_again()?;
+                    None
+                }
+                Outcome::Failed(failure) if failure.is_of_parts() && !self.stopper.is_stopped() => Some(failure),
+                outcome => return Err(self.leave(outcome)),
             };
-            let (send, ends) = mpsc::channel();
-            for number in 1..=connections {
-                let (fetcher, begun) = (fetcher.clone(), begun.take());
-                let fetch = move |connection: &mut Connection| connection.fetch_parts(&fetcher, sharing, begun);
-                self.connect(number, &send, fetch)?;
+            if let Some(failure) = failure {
+                self.call_again()?;
+                let Ok((offer, Some(whole))) = self.client.open_whole() else {
+                    return Err(self.leave(Outcome::Failed(failure)));
+                };
+                let why = failure.in_parts();
+                let same_len = offer.len == self.offer.len;
+                let is_read = self.focus.is_of_a_reader();
+                if same_len && self.offer.version.is_surely(&offer.version) {
+                    self.progress.note(format_args!("{why}: one connection fetches the rest, from the beginning on"));
+                } else if !is_read {
+                    self.progress.note(format_args!("{why}: one connection fetches all of it"));
+                    return Ok(Fetched::InOnePiece(offer, whole));
+                } else if same_len && self.offer.version.allows(&offer.version) {
+                    // What somebody reads already stays. It is compared with what comes.
+                    self.offer = Arc::new(offer.nameless());
+                } else {
+                    return Err(self.leave(Outcome::Failed(failure)));
+                }
+                stream = Some(whole);
             }
-            drop(send);
-            if self.watch(&ends, connections)?.is_some() {
-                return Ok(connections);
-            }
-            self.progress.note("the server sends the whole file and no part of it after all: one connection goes on");
-            // The old client hung up for good.
-            self.client = Client::new(&self.url, 1, self.options.patience);
-            self.stopper.watch(self.client.halt().clone());
         }
         let alone = fetcher.clone();
-        self.fetch_alone(move |connection| connection.fetch_whole(&alone, stream))
+        let outcome = self.fetch_alone(move |connection| connection.fetch_whole(&alone, stream))?;
+        if let Outcome::Failed(GetError::Changed { what }) = &outcome
+            && self.comes_in_parts()
+            && !self.focus.is_of_a_reader()
+        {
+            // Of a version that was sent whole, and will not be again.
+            self.call_again()?;
+            if let Ok((offer, Some(whole))) = self.client.open_whole() {
+                self.progress.note(format_args!("{what}: one connection fetches all of it"));
+                return Ok(Fetched::InOnePiece(offer, whole));
+            }
+        }
+        self.complete(outcome).map(Fetched::All)
+    }
+
+    /// By one connection.
+    fn complete(&self, outcome: Outcome) -> Result<usize, GetError> {
+        match outcome {
+            Outcome::Complete => Ok(1),
+            outcome => Err(self.leave(outcome)),
+        }
+    }
+
+    /// By several connections. Returns how many there were, and how they ended.
+    fn fetch_parts(
+        &self,
+        len: u64,
+        fetcher: &Fetcher<MmapDriver>,
+        stream: Option<Stream>,
+    ) -> Result<(usize, Outcome), GetError> {
+        let worth = usize::try_from((len - self.resumed).div_ceil(MIN_PART_BYTES)).unwrap_or(usize::MAX);
+        let connections = worth.min(self.options.connections.into());
+        let sharing = connections as u64;
+        // The first part is claimed before anybody else can: it is on its way already.
+        let mut begun = match stream {
+            Some(stream) => Begun::Answer(stream, fetcher.next_claim(self.focus.part_bytes(fetcher, sharing, None))?),
+            None => Begun::At(0),
+        };
+        let shares = Arc::new(Shares::of(connections));
+        let (send, ends) = mpsc::channel();
+        for number in 1..=sharing {
+            let (fetcher, shares) = (fetcher.clone(), shares.clone());
+            // Each begins where the one before it comes last.
+            let next = Begun::At(len / sharing * number / MIN_PART_BYTES * MIN_PART_BYTES);
+            let begun = std::mem::replace(&mut begun, next);
+            let fetch = move |connection: &mut Connection| {
+                connection.fetch_parts(&fetcher, &shares, number as usize - 1, begun)
+            };
+            self.connect(number as usize, &send, fetch)?;
+        }
+        drop(send);
+        Ok((connections, self.watch(&ends, connections)))
+    }
+
+    /// With a new client: the old one hung up for good.
+    fn call_again(&mut self) -> Result<(), GetError> {
+        self.client = Client::new(&self.address, 1, self.options.patience)?;
+        self.stopper.watch(self.client.halt().clone());
+        Ok(())
     }
 
     fn fetch_unknown(&mut self, mut writer: Writer<MmapDriver>, stream: Option<Stream>) -> Result<usize, GetError> {
-        self.fetch_alone(move |connection| connection.fetch_to_the_end(&mut writer, stream))
+        let outcome = self.fetch_alone(move |connection| connection.fetch_to_the_end(&mut writer, stream))?;
+        self.complete(outcome)
     }
 
-    fn fetch_alone(&mut self, fetch: impl FnOnce(&mut Connection) -> End + Send + 'static) -> Result<usize, GetError> {
+    fn fetch_alone(&self, fetch: impl FnOnce(&mut Connection) -> End + Send + 'static) -> Result<Outcome, GetError> {
         let (send, ends) = mpsc::channel();
         self.connect(1, &send, fetch)?;
         drop(send);
-        match self.watch(&ends, 1)? {
-            Some(Complete) => Ok(1),
-            // Nobody asked for a part.
-            None => Err(GetError::Panicked),
-        }
+        Ok(self.watch(&ends, 1))
     }
 
     /// Starts a connection on a thread of its own.
@@ -156,36 +252,48 @@ impl Transfer {
         Ok(())
     }
 
-    /// Watches `running` connections to their end. `None` if the server sends no parts after all.
-    fn watch(&self, ends: &Receiver<End>, running: usize) -> Result<Option<Complete>, GetError> {
+    /// Watches `running` connections, until all is there or they have ended.
+    fn watch(&self, ends: &Receiver<End>, running: usize) -> Outcome {
         let outcome = self.wait_for(ends, running);
         self.progress.show(&self.counts);
         // Whatever happened beside: this is what was wanted.
-        if matches!(self.resource.status(), ResourceStatus::Committed { .. }) {
-            return Ok(Some(Complete));
+        if self.is_complete() {
+            // Nothing is wanted any more from those that are still waiting for something.
+            self.client.halt().halt();
+            return Outcome::Complete;
         }
+        outcome
+    }
+
+    fn is_complete(&self) -> bool {
+        matches!(self.resource.status(), ResourceStatus::Committed { .. })
+    }
+
+    /// Keeps what is here, and says so. Returns why the transfer ended.
+    fn leave(&self, outcome: Outcome) -> GetError {
         let failure = match outcome {
-            Outcome::WholeOnly => return Ok(None),
             _ if self.stopper.is_stopped() => None,
             Outcome::Failed(failure) => Some(failure),
-            Outcome::Ended => Some(GetError::Panicked),
+            Outcome::Complete | Outcome::WholeOnly | Outcome::Ended => Some(GetError::Panicked),
         };
         // What came since the last time is kept, too. If not, that is the lesser misfortune of two.
-        let kept = self.resource.flush().is_ok() && self.resumable;
+        let is_flushed = self.resource.flush().is_ok();
+        // Somebody may have removed it meanwhile.
+        let is_there = [".part", ".part.index"].iter().all(|suffix| beside(&self.options.file, suffix).exists());
         let here = Size(self.resumed + self.counts.fetched());
-        let kept = self.offer.len.filter(|_| kept).map(|len| (here, Size(len)));
-        let Some(failure) = failure else { return Err(GetError::Interrupted { kept }) };
+        let kept = self.offer.len.filter(|_| is_flushed && is_there && self.resumable).map(|len| (here, Size(len)));
+        let Some(failure) = failure else { return GetError::Interrupted { kept, is_there } };
         if let Some((here, len)) = kept.filter(|(here, _)| here.0 > 0 && !matches!(failure, GetError::Changed { .. })) {
-            self.progress.note(format_args!("{} are kept, for the same command to go on from", here.of(len)));
+            self.progress.note(format_args!("{} are kept, and the same command resumes from there", here.of(len)));
         }
-        Err(failure)
+        failure
     }
 
     fn wait_for(&self, ends: &Receiver<End>, mut running: usize) -> Outcome {
         let mut failure = None;
         let mut flushed = Instant::now();
         let mut hung_up = None;
-        while running > 0 {
+        while running > 0 && !self.is_complete() {
             match ends.recv_timeout(TICK) {
                 Ok(end) => {
                     running -= 1;
@@ -200,7 +308,7 @@ impl Transfer {
                             self.client.halt().halt();
                             failure = Some(Outcome::Failed(error));
                         }
-                        // A server may have enough of one connection, and go on with the others.
+                        // A server may have enough of one connection, and serve the others.
                         Err(Trouble::Lasting(error) | Trouble::Passing { error, .. }) => {
                             if running > 0 {
                                 self.progress.note(format_args!("one connection fewer: {error}"));
@@ -230,11 +338,10 @@ impl Transfer {
     }
 }
 
-/// All is there, and the file has its name.
-struct Complete;
-
 /// How the connections of a watch ended.
 enum Outcome {
+    /// All is there, and the file has its name.
+    Complete,
     Ended,
     /// One of them found that the server sends no parts.
     WholeOnly,

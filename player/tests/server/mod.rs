@@ -17,6 +17,8 @@ pub struct Asked {
     pub path: String,
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
+    /// How many connections there were before the one by which it came.
+    pub connection: usize,
 }
 
 impl Asked {
@@ -184,13 +186,13 @@ impl Server {
         let shared = Arc::new(Shared { answers: Box::new(answers), asked: Mutex::default(), stopped, tls });
         let accepting = shared.clone();
         thread::spawn(move || {
-            for client in socket.incoming() {
+            for (connection, client) in socket.incoming().enumerate() {
                 if accepting.stopped.load(SeqCst) {
                     break;
                 }
                 let (shared, Ok(client)) = (accepting.clone(), client) else { continue };
                 // A client that hangs up in the middle is part of the tests.
-                thread::spawn(move || shared.serve(client));
+                thread::spawn(move || shared.serve(client, connection));
             }
         });
         Self { scheme, address, shared }
@@ -218,7 +220,7 @@ trait Line: Read + Write {}
 impl<T: Read + Write> Line for T {}
 
 impl Shared {
-    fn serve(&self, client: TcpStream) -> io::Result<()> {
+    fn serve(&self, client: TcpStream, connection: usize) -> io::Result<()> {
         client.set_nodelay(true)?;
         client.set_read_timeout(Some(Duration::from_secs(30)))?;
         client.set_write_timeout(Some(Duration::from_secs(30)))?;
@@ -229,7 +231,7 @@ impl Shared {
                 Box::new(rustls::StreamOwned::new(connection, client.try_clone()?))
             }
         };
-        while let Some(asked) = read_question(&mut line)? {
+        while let Some(asked) = read_question(&mut line, connection)? {
             let before = {
                 let mut all = self.asked.lock().unwrap();
                 all.push(asked.clone());
@@ -270,7 +272,7 @@ fn reset(client: TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-fn read_question(line: &mut impl Read) -> io::Result<Option<Asked>> {
+fn read_question(line: &mut impl Read, connection: usize) -> io::Result<Option<Asked>> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
@@ -288,5 +290,6 @@ fn read_question(line: &mut impl Read) -> io::Result<Option<Asked>> {
         method: request.method.unwrap_or_default().to_owned(),
         path: request.path.unwrap_or_default().to_owned(),
         headers: request.headers.iter().map(field).collect(),
+        connection,
     }))
 }

@@ -36,6 +36,11 @@ impl Focus {
         self.looks.fetch_add(1, Relaxed);
     }
 
+    /// Whether somebody reads the file while it comes.
+    pub(super) fn is_of_a_reader(&self) -> bool {
+        self.look() != Look(0)
+    }
+
     pub(super) fn look(&self) -> Look {
         Look(self.looks.load(Relaxed))
     }
@@ -46,7 +51,7 @@ impl Focus {
 
     /// How much to ask for at once, as one of so many connections, of which one got `rate` bytes a second of late.
     pub(super) fn part_bytes(&self, fetcher: &Fetcher<MmapDriver>, connections: u64, rate: Option<f64>) -> u64 {
-        if self.look() == Look(0) {
+        if !self.is_of_a_reader() {
             // Some four rounds for everybody, and whoever is quick takes more of them.
             return (fetcher.missing() / (4 * connections)).clamp(MIN_PART_BYTES, MAX_PART_BYTES);
         }
