@@ -37,7 +37,8 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use roundelay::{
-    CancelToken, Leftover, MmapDriver, MmapOptions, OpenMode, Resource, ResourceStatus, StorageError, StorageResult,
+    CancelToken, Leftover, MmapDriver, MmapOptions, OpenMode, Resource, ResourceStatus, Resume, StorageError,
+    StorageResult,
 };
 use serde::Serialize;
 
@@ -211,14 +212,16 @@ fn fetch(
     replaces: bool,
 ) -> Result<Summary, GetError> {
     let mode = if replaces { OpenMode::Replace } else { OpenMode::Auto };
-    let validator = offer.version.validator().filter(|_| offer.len.is_some());
-    let tag = validator.and_then(|validator| version_tag(address.as_str(), validator));
-    let resumable = offer.in_parts && tag.is_some();
-    let open = |offer: Offer, client, tag, resumable| -> Result<Transfer, GetError> {
+    let tag = offer.version.validator().and_then(|validator| version_tag(address.as_str(), validator));
+    // Without a length and a version no run can resume what the one before left, and that may have filled the disk.
+    let resume = if tag.is_none() && offer.len.is_none() { Resume::Never } else { Resume::SameTag };
+    let open = |offer: Offer, client, tag: Option<Vec<u8>>, resume| -> Result<Transfer, GetError> {
+        let resumable = offer.in_parts && tag.is_some();
         let store = MmapOptions {
             mode,
             len: offer.len,
-            tag,
+            tag: tag.unwrap_or_else(unlike_any_other),
+            resume,
             flush_every_bytes: Some(options.flush_every_bytes),
             ..MmapOptions::new(&options.file)
         };
@@ -238,20 +241,26 @@ fn fetch(
             offer: Arc::new(offer),
         })
     };
-    let transfer = open(offer, client, tag.unwrap_or_else(unlike_any_other), resumable)?;
+    let transfer = open(offer, client, tag, resume)?;
     if let ResourceStatus::Committed { final_len } = transfer.resource.status() {
         // Another process has fetched it since we looked.
         return Ok(already_there(options, final_len));
     }
-    match transfer.run(stream)? {
-        Ended::Done(summary) => Ok(summary),
-        Ended::InOnePiece { client, offer, stream } => {
-            // What is here of other versions is of no use.
-            match open(offer.nameless(), client, unlike_any_other(), false)?.run(Some(stream))? {
-                Ended::Done(summary) => Ok(summary),
-                // Nobody asks for a part of what has no version.
-                Ended::InOnePiece { .. } => Err(GetError::Panicked),
+    let mut ended = transfer.run(stream);
+    if let Ok(Ended::InOnePiece { client, offer, stream }) = ended {
+        // What is here of other versions is of no use.
+        ended = open(offer.nameless(), client, None, Resume::Never)?.run(Some(stream));
+    }
+    match ended {
+        Ok(Ended::Done(summary)) => Ok(summary),
+        // Nobody asks for a part of what has no version.
+        Ok(Ended::InOnePiece { .. }) => Err(GetError::Panicked),
+        Err(error) => {
+            if matches!(error, GetError::Differs { .. }) {
+                // It would differ again. What cannot be removed is said by the next run.
+                let _ = MmapDriver::discard(&options.file);
             }
+            Err(error)
         }
     }
 }

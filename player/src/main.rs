@@ -3,7 +3,6 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -238,8 +237,6 @@ fn ignore_size_signal() {
 }
 
 fn run_get(args: &GetArgs) -> Result<(), Box<dyn std::error::Error>> {
-    #[cfg(unix)]
-    survive_file_size_limit()?;
     let stopper = get::Stopper::default();
     let interrupted = stopper.clone();
     on_interrupt(move || {
@@ -261,13 +258,6 @@ fn run_get(args: &GetArgs) -> Result<(), Box<dyn std::error::Error>> {
         writeln!(std::io::stdout(), "{}", summary.to_json()?)?;
     }
     Ok(())
-}
-
-/// A file that grows beyond `ulimit -f` then is an error of the write, and not the end of the program.
-#[cfg(unix)]
-fn survive_file_size_limit() -> std::io::Result<()> {
-    // The flag is of no use to anybody. That the signal is handled is.
-    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default()).map(|_| ())
 }
 
 /// What a shell reports for a program that an interrupt ended.

@@ -130,6 +130,15 @@ pub enum GetError {
         /// By what it was noticed.
         what: String,
     },
+    /// What came again is not what is here.
+    #[error(
+        "the file changed on the server meanwhile (other bytes came at {at} the second time); what was here is discarded, \
+         and the same command fetches it anew"
+    )]
+    Differs {
+        /// The offset of the first byte that differs.
+        at: u64,
+    },
     /// There is a file of that name.
     #[error("{} is there already, with {there}, and {}; --force replaces it", .path.display(), Expected(*.expected))]
     Exists {
@@ -187,7 +196,7 @@ impl GetError {
             | Self::Nonsense(_)
             | Self::GaveUp { .. }
             | Self::ComeBackLater { .. } => EXIT_SERVER,
-            Self::Changed { .. } => EXIT_CHANGED,
+            Self::Changed { .. } | Self::Differs { .. } => EXIT_CHANGED,
             Self::Exists { .. } | Self::NotAFile { .. } | Self::Folder { .. } => EXIT_FILE,
             Self::Storage(error) => storage_exit_code(error),
             Self::Thread(_) | Self::Panicked => EXIT_FAILURE,
@@ -198,13 +207,14 @@ impl GetError {
     /// Whether this ends the whole download, and not only the connection that it happened to: a server may refuse one
     /// connection too many and go on with the others.
     pub(super) fn ends_all(&self) -> bool {
-        matches!(self, Self::Changed { .. } | Self::Storage(_) | Self::Insecure { .. })
+        matches!(self, Self::Changed { .. } | Self::Differs { .. } | Self::Storage(_) | Self::Insecure { .. })
     }
 
     /// Why parts do not fit together, in a few words.
     pub(super) fn in_parts(&self) -> String {
         match self {
             Self::Changed { what } => what.clone(),
+            Self::Differs { at } => format!("other bytes came at {at} the second time"),
             error => error.to_string(),
         }
     }
@@ -213,7 +223,11 @@ impl GetError {
     /// it is asked for parts.
     pub(super) fn is_of_parts(&self) -> bool {
         match self {
-            Self::Changed { .. } | Self::Nonsense(_) | Self::Refused { .. } | Self::Cut { .. } => true,
+            Self::Changed { .. }
+            | Self::Differs { .. }
+            | Self::Nonsense(_)
+            | Self::Refused { .. }
+            | Self::Cut { .. } => true,
             Self::GaveUp { last, .. } => last.is_of_parts(),
             _ => false,
         }

@@ -157,14 +157,14 @@ impl Transfer {
         }
         let alone = fetcher.clone();
         let outcome = self.fetch_alone(move |connection| connection.fetch_whole(&alone, stream))?;
-        if let Outcome::Failed(GetError::Changed { what }) = &outcome
+        if let Outcome::Failed(failure @ (GetError::Changed { .. } | GetError::Differs { .. })) = &outcome
             && self.comes_in_parts()
             && !self.focus.is_of_a_reader()
         {
             // Of a version that was sent whole, and will not be again.
             self.call_again()?;
             if let Ok((offer, Some(whole))) = self.client.open_whole() {
-                self.progress.note(format_args!("{what}: one connection fetches all of it"));
+                self.progress.note(format_args!("{}: one connection fetches all of it", failure.in_parts()));
                 return Ok(Fetched::InOnePiece(offer, whole));
             }
         }
@@ -283,7 +283,9 @@ impl Transfer {
         let here = Size(self.resumed + self.counts.fetched());
         let kept = self.offer.len.filter(|_| is_flushed && is_there && self.resumable).map(|len| (here, Size(len)));
         let Some(failure) = failure else { return GetError::Interrupted { kept, is_there } };
-        if let Some((here, len)) = kept.filter(|(here, _)| here.0 > 0 && !matches!(failure, GetError::Changed { .. })) {
+        if let Some((here, len)) = kept
+            .filter(|(here, _)| here.0 > 0 && !matches!(failure, GetError::Changed { .. } | GetError::Differs { .. }))
+        {
             self.progress.note(format_args!("{} are kept, and the same command resumes from there", here.of(len)));
         }
         failure

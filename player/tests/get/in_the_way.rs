@@ -102,23 +102,31 @@ fn what_was_removed_meanwhile_is_not_said_to_be_kept() {
     assert_same(&folder.file(), &remote.bytes);
 }
 
-/// A signal once ended the program.
+/// The system's answer is a signal that ends the program.
 #[test]
-fn a_file_beyond_the_users_limit_is_an_error() {
-    for in_parts in [true, false] {
-        let folder = Folder::new();
-        let remote = Remote::new(bytes(3 * MIB, 57));
-        let file = remote.clone();
-        let server = Server::start(move |asked, _| {
-            if in_parts { file.answer(asked) } else { Answer::new("200 OK", "", &file.bytes).then(After::Close) }
-        });
+fn a_limit_to_the_size_of_files_is_an_error() {
+    let folder = Folder::new();
+    let remote = Remote::new(bytes(4 * MIB, 57));
+    let file = remote.clone();
+    // Of known length, and of one that only its end tells.
+    let server = Server::start(move |asked, _| match asked.path.as_str() {
+        "/known" => file.answer(asked),
+        "/chunked" => Answer::new("200 OK", "Transfer-Encoding: chunked\r\n", &chunked(&file.bytes)),
+        _ => Answer::new("200 OK", "", &file.bytes).then(After::Close),
+    });
+    for path in ["/known", "/chunked", "/unknown"] {
+        let url = server.url(path);
+        let unlimited = get(&url, &folder.file());
+        // In blocks of 512 or 1,024 bytes.
         let mut limited = Command::new("sh");
-        limited.args(["-c", "ulimit -f 1000; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_roundelay"), "get"]);
-        limited.arg(server.url("/a")).arg(folder.file()).env_remove("http_proxy");
+        limited.args(["-c", "ulimit -f 1024; exec \"$@\"", "sh"]).arg(unlimited.get_program());
+        limited.args(unlimited.get_args());
         limited.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let ended = run(&mut limited);
-        assert_eq!(ended.code, Some(5), "{ended:?}");
+        run(limited.args(["--tries", "2"])).failed(5, "ulimit -f");
         assert!(!folder.file().exists());
+        run(&mut get(&url, &folder.file())).done();
+        assert_same(&folder.file(), &remote.bytes);
+        fs::remove_file(folder.file()).unwrap();
     }
 }
 

@@ -96,6 +96,60 @@ fn a_file_that_ends_where_the_server_hangs_up_is_taken_with_a_word_of_warning() 
     assert!(ended.stderr.contains("did not say how long"), "{ended:?}");
 }
 
+/// It cannot be asked for in parts, but what is here need not be written twice.
+#[test]
+fn a_leftover_without_a_length_is_compared_and_completed() {
+    for changes in [false, true] {
+        let folder = Folder::new();
+        let (old, tagged) = (bytes(2 * MIB, 8), "Transfer-Encoding: chunked\r\nETag: \"one\"\r\n");
+        let mut new = old.clone();
+        new[77] ^= u8::from(changes);
+        let (truth, runs) = (new.clone(), Arc::new(AtomicUsize::new(0)));
+        let run_number = runs.clone();
+        let server = Server::start(move |_, _| match run_number.load(SeqCst) {
+            0 => Answer::new("200 OK", tagged, &chunked(&old)).cut_to(MIB, After::Close),
+            _ => Answer::new("200 OK", tagged, &chunked(&new)),
+        });
+        let url = server.url("/a");
+        run(get(&url, &folder.file()).args(["--tries", "2"])).failed(3, "gave up");
+        runs.store(1, SeqCst);
+        let ended = run(&mut get(&url, &folder.file()));
+        if changes {
+            // The same tag, and other bytes.
+            ended.failed(4, "changed");
+            assert_eq!(folder.names(), [""; 0]);
+            run(&mut get(&url, &folder.file())).done();
+        } else {
+            let done = ended.done();
+            assert!(done["resumed"].as_u64().unwrap() > 0, "{done}");
+        }
+        assert_same(&folder.file(), &truth);
+        assert_eq!(folder.names(), ["file"]);
+    }
+}
+
+#[test]
+fn a_leftover_without_a_version_and_a_length_makes_room() {
+    let folder = Folder::new();
+    let truth = bytes(2 * MIB, 9);
+    let body = chunked(&truth);
+    let cut = Arc::new(AtomicBool::new(true));
+    let is_cut = cut.clone();
+    let server = Server::start(move |_, _| {
+        let answer = Answer::new("200 OK", "Transfer-Encoding: chunked\r\n", &body);
+        if is_cut.load(SeqCst) { answer.cut_to(MIB, After::Close) } else { answer }
+    });
+    let url = server.url("/a");
+    for _ in 0..2 {
+        run(get(&url, &folder.file()).args(["--tries", "2"])).failed(3, "gave up");
+        assert_eq!(folder.names(), ["file.part", "file.part.index"], "nothing is set aside");
+    }
+    cut.store(false, SeqCst);
+    run(&mut get(&url, &folder.file())).done();
+    assert_same(&folder.file(), &truth);
+    assert_eq!(folder.names(), ["file"]);
+}
+
 #[test]
 fn redirects_are_followed_and_parts_are_asked_for_at_their_end() {
     let folder = Folder::new();

@@ -312,9 +312,9 @@ impl Connection {
             let mut compared = if is_here { 0 } else { length };
             while compared < length {
                 let read = self.reader.read_at(at + compared as u64, &mut here[..length - compared])?;
-                if read == 0 || here[..read] != self.buffer[compared..compared + read] {
-                    let what = format!("other bytes came at {} the second time", at + compared as u64);
-                    return Err(GetError::Changed { what }.into());
+                let differs = here[..read].iter().zip(&self.buffer[compared..]).position(|(here, there)| here != there);
+                if let Some(differs) = differs.or((read == 0).then_some(0)) {
+                    return Err(GetError::Differs { at: at + (compared + differs) as u64 }.into());
                 }
                 compared += read;
             }
