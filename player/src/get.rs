@@ -247,14 +247,15 @@ fn fetch(
         return Ok(already_there(options, final_len));
     }
     let mut ended = transfer.run(stream);
-    if let Ok(Ended::InOnePiece { client, offer, stream }) = ended {
+    if let Ok(Ended::InOnePiece(answer)) = ended {
+        let (client, offer, stream) = *answer;
         // What is here of other versions is of no use.
         ended = open(offer.nameless(), client, None, Resume::Never)?.run(Some(stream));
     }
     match ended {
         Ok(Ended::Done(summary)) => Ok(summary),
         // Nobody asks for a part of what has no version.
-        Ok(Ended::InOnePiece { .. }) => Err(GetError::Panicked),
+        Ok(Ended::InOnePiece(_)) => Err(GetError::Panicked),
         Err(error) => {
             if matches!(error, GetError::Differs { .. }) {
                 // It would differ again. What cannot be removed is said by the next run.
@@ -298,9 +299,9 @@ fn unlike_any_other() -> Vec<u8> {
 fn announce(leftover: &Leftover, offer: &Offer) -> u64 {
     match leftover {
         Leftover::Resumed { bytes, dropped } => {
-            let len = Size(offer.len.unwrap_or(*bytes));
+            let here = offer.len.map_or_else(|| Size(*bytes).to_string(), |len| Size(*bytes).of(Size(len)).to_string());
             let all_again = if offer.in_parts { "" } else { ", but the server sends the whole file again" };
-            note(format_args!("resuming: {} are there{all_again}", Size(*bytes).of(len)));
+            note(format_args!("resuming: {here} are there{all_again}"));
             if *dropped > 0 {
                 note(format_args!("{} more were damaged, and are fetched again", Size(*dropped)));
             }

@@ -63,12 +63,13 @@ Exit codes:
     0  the file is there, now or already
     1  another failure
     2  the command line makes no sense
-    3  the server refused, cannot be reached, or answers nonsense
+    3  the server refused, cannot be reached, answers nonsense, or sends a stream without an end
     4  the file changed on the server meanwhile; the same command fetches it anew
     5  FILE is in the way, locked, or cannot be written; the disk is full
   130  interrupted; the same command goes on where this one stopped
 
-Until it is complete, the file is FILE.part, with FILE.part.index beside it.";
+Until it is complete, the file is FILE.part, with FILE.part.index beside it. The variables http_proxy,
+https_proxy, all_proxy and no_proxy are heeded.";
 
 #[derive(Debug, Args)]
 struct DemoArgs {

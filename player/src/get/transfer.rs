@@ -58,14 +58,14 @@ pub(super) enum Ended {
     Done(Summary),
     /// The parts that came do not fit together. This is an answer with the whole file; the bytes that are here may be of
     /// others.
-    InOnePiece { client: Client, offer: Offer, stream: Stream },
+    InOnePiece(Box<(Client, Offer, Stream)>),
 }
 
 /// As [`Ended`], of a file of known length.
 enum Fetched {
     /// By so many connections.
     All(usize),
-    InOnePiece(Offer, Stream),
+    InOnePiece(Box<(Offer, Stream)>),
 }
 
 impl Transfer {
@@ -85,8 +85,9 @@ impl Transfer {
             }
             Some(len) => match self.fetch_known(len, writer.into_fetcher(), stream)? {
                 Fetched::All(connections) => connections,
-                Fetched::InOnePiece(offer, stream) => {
-                    return Ok(Ended::InOnePiece { client: self.client, offer, stream });
+                Fetched::InOnePiece(answer) => {
+                    let (offer, stream) = *answer;
+                    return Ok(Ended::InOnePiece(Box::new((self.client, offer, stream))));
                 }
             },
             None => self.fetch_unknown(writer, stream)?,
@@ -145,7 +146,7 @@ impl Transfer {
                     self.progress.note(format_args!("{why}: one connection fetches the rest, from the beginning on"));
                 } else if !is_read {
                     self.progress.note(format_args!("{why}: one connection fetches all of it"));
-                    return Ok(Fetched::InOnePiece(offer, whole));
+                    return Ok(Fetched::InOnePiece(Box::new((offer, whole))));
                 } else if same_len && self.offer.version.allows(&offer.version) {
                     // What somebody reads already stays. It is compared with what comes.
                     self.offer = Arc::new(offer.nameless());
@@ -165,7 +166,7 @@ impl Transfer {
             self.call_again()?;
             if let Ok((offer, Some(whole))) = self.client.open_whole() {
                 self.progress.note(format_args!("{}: one connection fetches all of it", failure.in_parts()));
-                return Ok(Fetched::InOnePiece(offer, whole));
+                return Ok(Fetched::InOnePiece(Box::new((offer, whole))));
             }
         }
         self.complete(outcome).map(Fetched::All)

@@ -9,7 +9,7 @@ fn patiently(url: &str, folder: &Folder) -> Ended {
 }
 
 /// `good` of the connections are served, the others as `bad` says.
-fn check(good: impl Fn(&Asked, usize) -> bool + Send + Sync + 'static, bad: fn(Answer) -> Answer) {
+fn check(good: impl Fn(&Asked, usize) -> bool + Send + Sync + 'static, bad: Bad) {
     let folder = Folder::new();
     let remote = Remote::new(bytes(9 * MIB + 11, 80));
     let file = remote.clone();
@@ -21,7 +21,9 @@ fn check(good: impl Fn(&Asked, usize) -> bool + Send + Sync + 'static, bad: fn(A
     assert_same(&folder.file(), &remote.bytes);
 }
 
-const BAD: [(&str, fn(Answer) -> Answer); 7] = [
+type Bad = fn(Answer) -> Answer;
+
+const BAD: [(&str, Bad); 7] = [
     ("busy", |_| Answer::new("503 Service Unavailable", "Retry-After: 500\r\nContent-Length: 0\r\n", b"")),
     ("too many", |_| Answer::new("429 Too Many Requests", "Retry-After: 599\r\nContent-Length: 0\r\n", b"")),
     ("reset", |answer| answer.cut_to(0, After::Reset)),
