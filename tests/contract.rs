@@ -161,7 +161,7 @@ fn commit_none_ends_at_the_last_byte_written<K: Kind>() {
     writer.commit(None).unwrap();
     assert_eq!(resource.status(), ResourceStatus::Committed { final_len: 10 });
     assert_eq!(resource.reader().final_len(), Some(10));
-    assert_eq!(witness.take(), [Event::Write(0..10)], "observers hear nothing of it");
+    assert_eq!(witness.take(), [Event::Write(0..10), Event::Commit(10)]);
     assert_is!(writer.append(b"x"), Err(StorageError::Committed));
     assert_is!(writer.commit(None), Err(StorageError::Committed));
 }
