@@ -64,7 +64,8 @@ pub fn for_people(message: &(impl fmt::Display + ?Sized)) -> String {
     let mut rest = &*message;
     while let Some((before, behind)) = rest.split_once(NUMBER) {
         kept.push_str(before);
-        let after = behind.trim_start_matches(|c: char| c.is_ascii_digit() || c == '-').strip_prefix(')');
+        let is_number = |text: &&str| text.strip_prefix('-').unwrap_or(text).parse::<u32>().is_ok();
+        let after = behind.split_once(')').filter(|(number, _)| is_number(number)).map(|(_, after)| after);
         if after.is_none() {
             kept.push_str(NUMBER);
         }
