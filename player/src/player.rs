@@ -286,6 +286,7 @@ impl Player {
             let result = match found {
                 Ok(Found::List(List { entries, left_out, first_left_out })) => {
                     is_list = true;
+                    summary.skipped += left_out as u64;
                     if let Some(first) = first_left_out {
                         let list = without_credentials(&address);
                         display.announce(&format!("left out of the playlist {list}: {left_out}, the first {first:?}"));
