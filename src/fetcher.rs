@@ -114,6 +114,21 @@ impl<D: DriverIo> Fetcher<D> {
         }
     }
 
+    /// The right to fill the first `max` bytes (at least one) of the first gap that does not end before `offset`, wherever
+    /// readers wait: for a connection whose answer goes on there. `None` if no such gap is free now.
+    ///
+    /// # Errors
+    /// As [`next_claim`](Self::next_claim), but for those of a commit: it never commits.
+    pub fn claim_from(&self, offset: u64, max: u64) -> StorageResult<Option<Claim<D>>> {
+        self.seat.store()?;
+        let range = match self.seat.state.life.stage() {
+            Stage::Active => self.seat.gaps().claim_from(offset, max),
+            Stage::Committed(_) => None,
+            stage => return Err(self.seat.state.life.error(stage)),
+        };
+        Ok(range.map(|range| Claim::new(&self.seat, range.into())))
+    }
+
     /// As [`next_claim`](Self::next_claim), and blocks until a gap is free: another claim may be dropped unfinished.
     /// `None` only when all is there.
     ///

@@ -35,11 +35,23 @@ impl Gaps {
         });
         let nearest = nearest.min_by_key(|(distance, gap)| (*distance, gap.start)).map(|(_, gap)| gap);
         let gap = nearest.or_else(|| self.at_or_after(self.next)).or_else(|| self.at_or_after(0))?;
-        let claim = gap.start..claim_end(&gap, max.max(1));
-        self.free.remove(claim.clone());
-        self.out += 1;
+        let claim = self.take(&gap, max);
         self.next = claim.end;
         Some(claim)
+    }
+
+    /// As [`claim`](Self::claim), of the first gap that does not end before `from`, and of none before that. The next
+    /// claim begins where it would have begun.
+    pub(super) fn claim_from(&mut self, from: u64, max: u64) -> Option<Range<u64>> {
+        let gap = self.at_or_after(from)?;
+        Some(self.take(&gap, max))
+    }
+
+    fn take(&mut self, gap: &Range<u64>, max: u64) -> Range<u64> {
+        let claim = gap.start..claim_end(gap, max.max(1));
+        self.free.remove(claim.clone());
+        self.out += 1;
+        claim
     }
 
     /// What is free of the first gap that does not end before `from`.
@@ -114,6 +126,16 @@ mod tests {
         assert_eq!(claim(&[]), Some(55..60), "behind the last");
         assert_eq!(claim(&[97]), Some(97..100));
         assert_eq!(claim(&[100, u64::MAX]), Some(10..15), "from the start, when nothing is left behind the last");
+    }
+
+    #[test]
+    fn a_claim_from_an_offset_takes_nothing_before_it() {
+        let mut gaps = Gaps::of(&Coverage::inheriting(10), 100);
+        assert_eq!(gaps.claim_from(50, 20), Some(50..70));
+        assert_eq!(gaps.claim_from(60, 20), Some(70..90), "behind what is claimed");
+        assert_eq!(gaps.claim([].into_iter(), 20), Some(10..30), "the order of the others is as it was");
+        assert_eq!(gaps.claim_from(90, 20), Some(90..100));
+        assert_eq!(gaps.claim_from(70, 20), None, "what is free lies before it");
     }
 
     #[test]
