@@ -220,7 +220,11 @@ impl Part {
             Err(why) => why,
         };
         if data_len == 0 {
-            set_index_aside(&paths)?;
+            // One of ours says nothing without its data. Set aside, it would be taken for that of the next data there,
+            // which then would be removed, whosever they are.
+            if !index::looks_like_one(&paths.index) {
+                set_index_aside(&paths)?;
+            }
             return Self::begin(name, paths, file, wanted.header, mem::take(leftover)).map(Some);
         }
         set_aside(&paths)?;
@@ -539,11 +543,11 @@ impl Part {
         if synced.is_ok() {
             // The index after what was set aside: with it, the next open sees that there is something to remove.
             remove_set_aside(&self.paths);
-            if journal.index.is_at(&self.paths.index) {
-                let _ = fs::remove_file(&self.paths.index);
-            }
             if cut {
                 let _ = fs::remove_file(data);
+            }
+            if journal.index.is_at(&self.paths.index) {
+                let _ = fs::remove_file(&self.paths.index);
             }
         }
         let _ = self.file.unlock();
