@@ -30,6 +30,8 @@ models! {
     all_is_played_before_a_new_epoch_ends => played_out(true, Decoder::end),
     a_seek_takes_an_end_back => taken_back(),
     a_drain_ends_with_the_last_frame => drained(),
+    a_drain_does_not_end_by_a_seek => drained_behind_a_seek(),
+    only_what_was_heard_is_said_to_be => heard_behind_a_seek(),
     a_seek_ends_a_wait_for_room => seek_ends_wait(),
     a_reader_that_waits_makes_room => both_wait(),
     a_tap_hears_what_was_heard => tap(2, false),
@@ -327,7 +329,7 @@ fn taken_back() {
 
 /// Whoever is told that all was played finds the playhead behind the last frame.
 fn drained() {
-    explore(AtMost(3), || {
+    explore(AtMost(2), || {
         let (mut decoder, reader) = open(2);
         let control = reader.control();
         let decoding = thread::spawn(move || {
@@ -343,6 +345,54 @@ fn drained() {
         decoding.join().unwrap();
         listener.fill(2, 0);
         assert_eq!(listener.reader.control().wait_drained(Duration::ZERO), Ok(()), "LATE");
+    });
+}
+
+/// An epoch that has ended, and a seek that is answered by another one, which ends with the stream: nothing is played, and
+/// nobody is told that all was.
+fn drained_behind_a_seek() {
+    explore(AtMost(2), || {
+        let (mut decoder, reader) = open(2);
+        let control = reader.control();
+        decoder.step();
+        let mut decoder = decoder.end().unwrap();
+        let deciding = thread::spawn(move || {
+            decoder.writer.control().seek();
+            decoder.seek();
+            decoder.step();
+            finish(decoder)
+        });
+        let drained = control.wait_drained(Duration::ZERO);
+        assert_ne!(drained, Ok(()), "EARLY end: nothing was played");
+        deciding.join().unwrap();
+        drop(reader);
+    });
+}
+
+/// A seek is answered, and ended; the next one makes it stale before anything is played. What is played of that is not taken
+/// for the first one's, nor is the first one said to be without an answer.
+fn heard_behind_a_seek() {
+    explore(AtMost(2), || {
+        let (mut decoder, reader) = open(2);
+        let control = reader.control();
+        let epoch = control.seek();
+        decoder.seek();
+        decoder.step();
+        let mut decoder = decoder.end().unwrap();
+        let playing = thread::spawn(move || {
+            decoder.writer.control().seek();
+            decoder.seek();
+            decoder.step();
+            let mut listener = Listener::new(reader);
+            listener.fill(1, 0);
+            (decoder, listener)
+        });
+        match control.wait_heard(epoch, Duration::ZERO) {
+            Ok(()) => panic!("UNHEARD"),
+            Err(PcmError::Stale | PcmError::TimedOut) => {}
+            Err(other) => panic!("UNANSWERED: {other}"),
+        }
+        playing.join().unwrap();
     });
 }
 
