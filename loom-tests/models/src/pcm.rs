@@ -33,6 +33,10 @@ models! {
     a_drain_does_not_end_by_a_seek => drained_behind_a_seek(),
     only_what_was_heard_is_said_to_be => heard_behind_a_seek(),
     a_seek_ends_a_wait_for_room => seek_ends_wait(),
+    a_seek_ends_a_drain => seek_ends_drain(),
+    a_drain_ends_by_a_reader_that_waits => waits_while_it_drains(),
+    the_end_of_an_epoch_ends_a_wait_for_frames => end_ends_wait(Decoder::end),
+    the_end_ends_a_wait_for_frames => end_ends_wait(finish),
     a_reader_that_waits_makes_room => both_wait(),
     a_tap_hears_what_was_heard => tap(2, false),
     a_tap_leaves_out_what_was_skipped => tap(1, true),
@@ -408,6 +412,46 @@ fn seek_ends_wait() {
         });
         control.seek();
         decoding.join().unwrap();
+    });
+}
+
+/// The frame in hand is never played.
+fn seek_ends_drain() {
+    explore(AtMost(3), || {
+        let (mut decoder, reader) = open(1);
+        decoder.step();
+        let control = reader.control();
+        let draining = thread::spawn(move || {
+            assert_eq!(decoder.writer.drain(decoder.epoch), Err(PcmError::Stale));
+            decoder
+        });
+        control.seek();
+        draining.join().unwrap();
+    });
+}
+
+/// A reader that is no callback wakes whoever waits for its playhead, once it comes for more.
+fn waits_while_it_drains() {
+    explore(AtMost(2), || {
+        let (mut decoder, mut reader) = open(1);
+        decoder.step();
+        let draining = thread::spawn(move || {
+            assert_eq!(decoder.writer.drain(decoder.epoch), Ok(()));
+            decoder
+        });
+        reader.fill(&mut [0]);
+        assert_eq!(reader.wait(1), Ok(0));
+        draining.join().unwrap();
+    });
+}
+
+/// A reader that is no callback waits for a frame that will not come.
+fn end_ends_wait(end: fn(Decoder) -> Option<Decoder>) {
+    explore(AtMost(3), move || {
+        let (decoder, mut reader) = open(1);
+        let ending = thread::spawn(move || end(decoder));
+        assert_eq!(reader.wait(1), Ok(0));
+        ending.join().unwrap();
     });
 }
 

@@ -202,7 +202,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "pcm/seek-wakes-nobody",
         why: "the decoder sleeps for room that its stale frames will never need",
         edits: &[edit(TAP, &["fn seek"], "self.shared.room.notify_all();", "")],
-        caught_by: &["pcm::a_seek_ends_a_wait_for_room"],
+        caught_by: &["pcm::a_seek_ends_a_wait_for_room", "pcm::a_seek_ends_a_drain"],
         symptom: "deadlock",
         ..Mutant::NONE
     },
@@ -309,7 +309,23 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "pcm/wait-wakes-nobody",
         why: "a reader that is no callback sleeps for frames, and the writer for the room that it does not know of",
         edits: &[edit(READER, &["fn wait_until"], "shared.room.notify(0..head.position);", "")],
-        caught_by: &["pcm::a_reader_that_waits_makes_room"],
+        caught_by: &["pcm::a_reader_that_waits_makes_room", "pcm::a_drain_ends_by_a_reader_that_waits"],
+        symptom: "deadlock",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "pcm/end-of-an-epoch-wakes-nobody",
+        why: "a reader that is no callback sleeps for frames that will not come",
+        edits: &[edit(WRITER, &["fn end_epoch"], "self.shared.frames.notify_all();", "")],
+        caught_by: &["pcm::the_end_of_an_epoch_ends_a_wait_for_frames"],
+        symptom: "deadlock",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "pcm/end-wakes-nobody",
+        why: "a reader that is no callback sleeps for frames that will not come",
+        edits: &[edit(WRITER, &["fn finish"], "shared.wake_all();", "")],
+        caught_by: &["pcm::the_end_ends_a_wait_for_frames"],
         symptom: "deadlock",
         ..Mutant::NONE
     },
