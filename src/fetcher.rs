@@ -33,7 +33,7 @@ use crate::{
 };
 use gaps::Gaps;
 use std::{
-    io,
+    io, mem,
     ops::Range,
     sync::{Arc, PoisonError},
     time::Duration,
@@ -260,11 +260,9 @@ impl<D: DriverIo> FetchSeat<D> {
 
     /// Commits, for the one that was told to by [`Gaps::begin_commit`].
     fn commit(&self, len: u64) -> StorageResult<()> {
-        if let Err(error) = self.state.commit(Some(len)) {
-            // If the resource is active still, whoever asks next tries again.
-            self.end_claim([].into_iter());
-            return Err(error);
-        }
+        let attempt = CommitAttempt(self);
+        self.state.commit(Some(len))?;
+        mem::forget(attempt);
         self.shared.settle(&self.state);
         Ok(())
     }
@@ -295,10 +293,20 @@ impl<D: DriverIo> FetchSeat<D> {
     }
 }
 
+/// A commit that has not succeeded. If the resource is active still, whoever asks next tries again: also when the driver,
+/// which may be somebody else's, has panicked.
+struct CommitAttempt<'a, D: DriverIo>(&'a FetchSeat<D>);
+
+impl<D: DriverIo> Drop for CommitAttempt<'_, D> {
+    fn drop(&mut self) {
+        self.0.end_claim([].into_iter());
+    }
+}
+
 impl<D: DriverIo> Drop for FetchSeat<D> {
     fn drop(&mut self) {
         if let Some(gates) = self.gates.take() {
-            let state = std::mem::replace(&mut self.state, self.shared.current());
+            let state = mem::replace(&mut self.state, self.shared.current());
             self.shared.leave_undone(state, gates);
         }
     }

@@ -344,17 +344,24 @@ impl Shared {
     }
 
     /// How far the newest epoch has come to be heard.
+    ///
+    /// A seek may come and be answered at any point of this. Then it is told of the newer epoch, or that the newest has
+    /// no frames yet; never that this one is over, or was heard, by what the other one has or has not.
     fn progress(&self) -> Progress {
-        let epoch = self.requested();
-        let stage = self.over().of(epoch);
-        // After the stage: a writer that answered and then went did answer.
-        let answer = self.epoch_base().filter(|&(answered, ..)| answered == epoch);
-        let Some((_, base, _)) = answer else { return Progress { epoch, stage, frames: None } };
+        let requested = self.requested();
+        // Before the answer: whoever sees a later epoch's playhead sees the answer to that one, too.
+        let playhead = self.playhead();
+        let over = self.over();
+        // After what is over: a writer that answered and then went did answer. One that was asked for since is newer.
+        let Some((epoch, base, _)) = self.epoch_base().filter(|&(answered, ..)| answered >= requested) else {
+            // An epoch that the writer has ended it has answered before: it is changing over to the next one.
+            return Progress { epoch: requested, stage: over.stage, frames: None };
+        };
         let end = self.window.end().max(base);
-        let playhead = self.playhead().max(base);
+        let playhead = playhead.max(base);
         Progress {
             epoch,
-            stage,
+            stage: over.of(epoch),
             frames: Some(Frames { heard: playhead - base, queued: end.saturating_sub(playhead), end }),
         }
     }
