@@ -59,6 +59,7 @@ fn a_seek_after_the_end_is_answered() {
     assert_eq!(fill(&mut reader, 1).1.cause, Some(ReadError::Ended));
     writer.finish();
     assert_eq!(reader.status(), ResourceStatus::Committed { final_len: 4 });
+    assert_eq!(reader.status().to_string(), "committed, length 4", "these are frames, and no bytes");
 }
 
 #[test]
