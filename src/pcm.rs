@@ -60,7 +60,7 @@ use crate::{
     CancelToken, InvalidOptions, ReadError, StorageError, StorageResult,
     cancel::OnCancel,
     lifecycle::{Life, Stage},
-    sync::{AtomicU64, CachePadded, Deadline, Ordering::*, Tally, fence},
+    sync::{AtomicU64, CachePadded, Deadline, Flag, Ordering::*, Tally, fence},
     wait::{DEFAULT_PACE, Look, Patience, WaitTable, Waited, WakeAll, Watch},
     window::Window,
 };
@@ -246,6 +246,8 @@ struct Shared {
     missing_frames: Tally,
     overruns: Tally,
     refused_frames: Tally,
+    /// Nobody plays what is there, however the stream ends.
+    reader_gone: Flag,
     /// Held, since a child token is forgotten by its parent when the last clone is gone.
     _cancel: CancelToken,
 }
@@ -292,6 +294,7 @@ impl Shared {
             missing_frames: Tally::default(),
             overruns: Tally::default(),
             refused_frames: Tally::default(),
+            reader_gone: Flag::default(),
             _cancel: options.cancel.clone(),
         })
     }
@@ -345,16 +348,19 @@ impl Shared {
 
     /// How far the newest epoch has come to be heard.
     fn progress(&self) -> Progress {
+        // Before the playhead: a reader that is gone has moved it for the last time.
+        let reader_gone = self.reader_gone.get();
         let epoch = self.requested();
         let stage = self.over().of(epoch);
         // After the stage: a writer that answered and then went did answer.
         let answer = self.epoch_base().filter(|&(answered, ..)| answered == epoch);
-        let Some((_, base, _)) = answer else { return Progress { epoch, stage, frames: None } };
+        let Some((_, base, _)) = answer else { return Progress { epoch, stage, reader_gone, frames: None } };
         let end = self.window.end().max(base);
         let playhead = self.playhead().max(base);
         Progress {
             epoch,
             stage,
+            reader_gone,
             frames: Some(Frames { heard: playhead - base, queued: end.saturating_sub(playhead), end }),
         }
     }
@@ -417,6 +423,7 @@ struct Progress {
     epoch: Epoch,
     /// Of its frames; see [`Over::of`].
     stage: Stage,
+    reader_gone: bool,
     /// `None` while the writer has yet to answer.
     frames: Option<Frames>,
 }
@@ -439,7 +446,7 @@ impl Progress {
             (_, Stage::Cancelled) => Some(Err(PcmError::Cancelled)),
             (_, Stage::Active) => None,
             // They are still to be heard.
-            (Some(frames), _) if frames.queued > 0 => None,
+            (Some(frames), _) if frames.queued > 0 => self.still_to_be_heard(),
             (_, Stage::Failed) => Some(Err(PcmError::Failed)),
             // An epoch without frames.
             (Some(_), Stage::Committed(_)) => Some(Ok(())),
@@ -447,12 +454,17 @@ impl Progress {
         }
     }
 
+    /// Of frames in the queue: a reader that is gone plays none of them.
+    fn still_to_be_heard(&self) -> Option<Result<(), PcmError>> {
+        self.reader_gone.then_some(Err(PcmError::Cancelled))
+    }
+
     /// Whether all was heard that the writer has to say.
     fn drained(&self) -> Option<Result<(), PcmError>> {
         match (&self.frames, self.stage) {
             (_, Stage::Cancelled) => Some(Err(PcmError::Cancelled)),
             (_, Stage::Active) => None,
-            (Some(frames), _) if frames.queued > 0 => None,
+            (Some(frames), _) if frames.queued > 0 => self.still_to_be_heard(),
             (_, Stage::Failed) => Some(Err(PcmError::Failed)),
             // Or a seek that nobody answers: nothing comes any more.
             (_, Stage::Committed(_)) => Some(Ok(())),

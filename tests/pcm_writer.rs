@@ -117,6 +117,36 @@ fn nobody_answers_a_seek_once_the_writer_is_gone() {
     }
 }
 
+/// Frames of a finished stream are still to be heard, and with the reader gone nobody plays them: the waits timed out.
+#[test]
+fn nobody_waits_for_a_reader_that_is_gone() {
+    must_end(|| {
+        type End = fn(PcmWriter<f32>);
+        let ends: [End; 2] = [|writer| writer.finish(), |writer| writer.fail(StorageError::other("broken"))];
+        for end in ends {
+            let (mut writer, mut reader) = mono(8);
+            let (epoch, control) = (writer.epoch(), writer.control());
+            writer.write(epoch, &[1.0, 2.0]).unwrap();
+            end(writer);
+            let waiting = control.clone();
+            let sleeper = Sleeper::start(move || waiting.wait_drained(HANG));
+            assert!(sleeper.still_waits());
+            drop(reader);
+            assert_eq!(sleeper.wakes_with(), Err(PcmError::Cancelled));
+            assert_eq!(control.wait_heard(epoch, HANG), Err(PcmError::Cancelled));
+
+            (writer, reader) = mono(8);
+            let (epoch, control) = (writer.epoch(), writer.control());
+            writer.write(epoch, &[1.0]).unwrap();
+            fill(&mut reader, 1);
+            writer.finish();
+            drop(reader);
+            control.wait_drained(HANG).unwrap();
+            control.wait_heard(epoch, HANG).unwrap();
+        }
+    });
+}
+
 #[test]
 fn a_seek_is_waited_for_until_it_is_heard() {
     must_end(|| {
