@@ -118,8 +118,11 @@ impl<D: DriverIo> Fetcher<D> {
         }
     }
 
-    /// The right to fill the first `max` bytes (at least one) of the first gap that does not end before `offset`, wherever
-    /// readers wait: for a connection whose answer goes on there. `None` if no such gap is free now.
+    /// The right to fill the first `max` bytes (at least one) that are free at or behind `offset`, wherever readers wait:
+    /// for a connection whose answer goes on there. `None` if nothing is free there now.
+    ///
+    /// # Real-time
+    /// Blocking (a short lock, and it allocates). Not for a callback.
     ///
     /// # Errors
     /// As [`next_claim`](Self::next_claim), but for those of a commit: it never commits.

@@ -66,6 +66,7 @@ fn a_seek_after_the_end_is_answered() {
     assert_eq!(fill(&mut reader, 1).1.cause, Some(ReadError::Ended));
     writer.finish();
     assert_eq!(reader.status(), ResourceStatus::Committed { final_len: 4 });
+    assert_eq!(reader.status().to_string(), "committed, length 4", "these are frames, and no bytes");
 }
 
 #[test]
@@ -121,6 +122,36 @@ fn nobody_answers_a_seek_once_the_writer_is_gone() {
         assert_eq!(control.wait_heard(epoch, HANG), Err(error));
         assert_eq!(control.wait_drained(HANG), Err(error));
     }
+}
+
+/// Frames of a finished stream are still to be heard, and with the reader gone nobody plays them: the waits timed out.
+#[test]
+fn nobody_waits_for_a_reader_that_is_gone() {
+    must_end(|| {
+        type End = fn(PcmWriter<f32>);
+        let ends: [End; 2] = [|writer| writer.finish(), |writer| writer.fail(StorageError::other("broken"))];
+        for end in ends {
+            let (mut writer, mut reader) = mono(8);
+            let (epoch, control) = (writer.epoch(), writer.control());
+            writer.write(epoch, &[1.0, 2.0]).unwrap();
+            end(writer);
+            let waiting = control.clone();
+            let sleeper = Sleeper::start(move || waiting.wait_drained(HANG));
+            assert!(sleeper.still_waits());
+            drop(reader);
+            assert_eq!(sleeper.wakes_with(), Err(PcmError::Cancelled));
+            assert_eq!(control.wait_heard(epoch, HANG), Err(PcmError::Cancelled));
+
+            (writer, reader) = mono(8);
+            let (epoch, control) = (writer.epoch(), writer.control());
+            writer.write(epoch, &[1.0]).unwrap();
+            fill(&mut reader, 1);
+            writer.finish();
+            drop(reader);
+            control.wait_drained(HANG).unwrap();
+            control.wait_heard(epoch, HANG).unwrap();
+        }
+    });
 }
 
 #[test]

@@ -410,6 +410,10 @@ impl Part {
         if end > limit {
             return Err(StorageError::FileSizeLimit { path: path.clone(), end, limit });
         }
+        // Lengths of files are signed: what is longer, the system calls an invalid argument.
+        if i64::try_from(end).is_err() {
+            return Err(failed(path, "extend", io::ErrorKind::FileTooLarge.into()));
+        }
         let full = |bytes| StorageError::DiskFull { path: path.clone(), bytes };
         // Asked first: a wish for more than there is would take all of it for a while, from everybody.
         let bytes = gaps.iter().map(|gap| gap.end - gap.start).sum();
