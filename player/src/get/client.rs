@@ -171,15 +171,16 @@ impl Client {
     /// One byte is asked for, and not the head alone: what many servers say in answer to `HEAD` is not so.
     pub(super) fn look(&self, here: u64) -> Result<(Offer, Option<Stream>), Trouble> {
         let (offer, stream) = self.open_range("bytes=0-0")?;
-        if stream.is_some() || offer.len == Some(here) {
+        if offer.len == Some(here) {
             return Ok((offer, stream));
         }
-        // It became longer or shorter, if that is so. It is asked for in the way in which it would be sent.
-        let (whole, stream) = self.open_whole()?;
-        if whole.len == offer.len && offer.version.allows(&whole.version) {
+        // It became longer or shorter, if that is so. It is asked for in the way in which it would be sent: to a question
+        // for a part, some answer with a page, or with that part under the name of the whole.
+        let (whole, body) = self.open_whole()?;
+        if stream.is_none() && whole.len == offer.len && offer.version.allows(&whole.version) {
             return Ok((offer, None));
         }
-        Ok((whole, stream))
+        Ok((whole, body))
     }
 
     fn open_range(&self, range: &str) -> Result<(Offer, Option<Stream>), Trouble> {
@@ -199,6 +200,7 @@ impl Client {
             },
             // An empty file has no part, and some servers know no parts.
             status if refuses_parts(status) => self.open_whole(),
+            StatusCode::OK if is_slice(&response) => self.open_whole(),
             _ => whole(response),
         }
     }
@@ -371,6 +373,7 @@ pub(super) fn take_over(response: Response<Body>) -> Result<(Offer, Option<Strea
 /// What an answer with the whole file says of it.
 fn whole(response: Response<Body>) -> Result<(Offer, Option<Stream>), Trouble> {
     let len = match response.status() {
+        StatusCode::OK if is_slice(&response) => return Err(nonsense(&response, "the whole file")),
         StatusCode::OK => content_length(&response),
         // Some send parts whatever they are asked for. One that is the whole is as good.
         StatusCode::PARTIAL_CONTENT => match ContentRange::of(response.headers()) {
@@ -405,6 +408,16 @@ fn content_length(response: &Response<Body>) -> Option<u64> {
 /// Whether the body of a part is as long as the part, as far as the head says.
 fn is_as_long_as(response: &Response<Body>, part: Span) -> bool {
     content_length(response).is_none_or(|length| length == part.len())
+}
+
+/// Whether an answer that calls itself the whole is a part of it, as some servers answer a question for one.
+fn is_slice(response: &Response<Body>) -> bool {
+    match ContentRange::of(response.headers()) {
+        Some(ContentRange::Part { span, len }) => {
+            span != Span { start: 0, end: len.unwrap_or(span.end) } && is_as_long_as(response, span)
+        }
+        _ => false,
+    }
 }
 
 fn nonsense(response: &Response<Body>, asked: &str) -> Trouble {

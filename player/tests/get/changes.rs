@@ -209,3 +209,65 @@ fn a_length_is_not_believed_that_contradicts_the_leftover() {
         assert_same(&folder.file(), &remote.bytes);
     }
 }
+
+/// A question for a part is answered with 200: by that part alone, or by a page that says that there are too many
+/// connections. The good part of the file was once set aside for it, and one byte published, with exit code 0.
+#[test]
+fn what_answers_a_small_question_with_200_is_no_new_version() {
+    let slice = |asked: &Asked, file: &Remote| {
+        let part = file.answer(asked);
+        let head = part.head.replace("206 Partial Content", "200 OK");
+        Answer { head, ..part }
+    };
+    let unnamed = move |asked: &Asked, file: &Remote| {
+        let answer = slice(asked, file);
+        let head =
+            answer.head.lines().filter(|line| !line.starts_with("Content-Range")).map(|line| line.to_owned() + "\r\n");
+        Answer { head: head.collect(), ..answer }
+    };
+    let page = |_: &Asked, _: &Remote| {
+        Answer::new("200 OK", "Content-Type: text/html\r\nContent-Length: 13\r\n", b"<p>Too many!\n")
+    };
+    type Odd = Box<dyn Fn(&Asked, &Remote) -> Answer + Send + Sync>;
+    for etag in [Some("\"one\""), None] {
+        for odd in [Box::new(slice) as Odd, Box::new(unnamed), Box::new(page)] {
+            let folder = Folder::new();
+            let remote = Remote { etag, ..Remote::new(bytes(3 * MIB, 39)) };
+            let (file, cut) = (remote.clone(), Arc::new(AtomicBool::new(true)));
+            let is_cut = cut.clone();
+            let server = Server::start(move |asked, before| {
+                let is_part = asked.header("range").is_some();
+                if is_cut.load(SeqCst) {
+                    file.answer(asked).cut_to(if before == 0 { MIB } else { 0 }, After::Close)
+                } else if is_part {
+                    odd(asked, &file)
+                } else {
+                    file.answer(asked)
+                }
+            });
+            let url = server.url("/a");
+            run(get(&url, &folder.file()).args(["--connections", "1", "--tries", "2"])).failed(3, "gave up");
+            cut.store(false, SeqCst);
+            run(&mut get(&url, &folder.file())).done();
+            assert_same(&folder.file(), &remote.bytes);
+        }
+    }
+}
+
+#[test]
+fn a_slice_that_is_called_the_whole_is_not_taken_for_it() {
+    let folder = Folder::new();
+    let remote = Remote::new(bytes(2 * MIB, 40));
+    let file = remote.clone();
+    let server = Server::start(move |asked, _| {
+        let mut answer = file.answer(asked);
+        if asked.header("range").is_some() {
+            let len = file.bytes.len();
+            let fields = format!("Content-Range: bytes 0-{}/{len}\r\nContent-Length: {MIB}\r\n", MIB - 1);
+            answer = Answer::new("200 OK", &fields, &file.bytes[..MIB]);
+        }
+        answer
+    });
+    run(&mut get(&server.url("/a"), &folder.file())).done();
+    assert_same(&folder.file(), &remote.bytes);
+}
