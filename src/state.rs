@@ -257,7 +257,7 @@ impl<D: DriverIo> State<D> {
     fn commit_end(&self, final_len: Option<u64>) -> StorageResult<u64> {
         match self.coverage() {
             Some(coverage) => {
-                // A whole of known length is that long, or has a hole at its end. (A driver of somebody else's may take more.)
+                // A whole of known length is that long, or has a hole at its end.
                 let end = final_len.unwrap_or_else(|| coverage.end().max(self.expected_len.unwrap_or(0)));
                 check_len(end)?;
                 match coverage.first_missing(&(0..end)) {
