@@ -105,7 +105,7 @@ impl<D: DriverIo> Shared<D> {
     }
 
     /// The writer is gone, and leaves its gates for the next.
-    pub(crate) fn leave(&self, gates: Gates) {
+    fn leave(&self, gates: Gates) {
         self.seat().gates = Some(gates);
         self.free_retired();
     }
@@ -113,12 +113,12 @@ impl<D: DriverIo> Shared<D> {
     /// The writer is gone before the end, unless that has come: then nothing happens to the resource. What it wrote is
     /// made durable as far as that goes, for whoever resumes it.
     pub(crate) fn leave_undone(&self, state: Arc<State<D>>, gates: Gates) {
+        let _left = GatesLeft { shared: self, gates: Some(gates) };
         state.fail(Arc::new(StorageError::WriterDropped));
         // Nobody is left to tell. What is not durable is missing at the next open.
         let _ = state.driver.flush();
         // Or it would be found in use, and not be freed.
         drop(state);
-        self.leave(gates);
     }
 
     /// Frees the generations that nobody reads any more.
@@ -168,6 +168,21 @@ impl<D: DriverIo> Shared<D> {
 
     pub(crate) fn current(&self) -> Arc<State<D>> {
         self.seat().state.clone()
+    }
+}
+
+/// Gates that are left for the next writer, once this is dropped: also when a driver or an observer, which may be somebody
+/// else's, has panicked before that. Without them nobody would ever write again.
+struct GatesLeft<'a, D: DriverIo> {
+    shared: &'a Shared<D>,
+    gates: Option<Gates>,
+}
+
+impl<D: DriverIo> Drop for GatesLeft<'_, D> {
+    fn drop(&mut self) {
+        if let Some(gates) = self.gates.take() {
+            self.shared.leave(gates);
+        }
     }
 }
 
@@ -369,9 +384,8 @@ impl<D: DriverIo> Resource<D> {
         }
         let gates = seat.gates.take().ok_or(StorageError::WriterTaken)?;
         drop(seat);
-        let next = self.shared().next_generation();
-        self.shared().leave(gates);
-        next.map(drop)
+        let _left = GatesLeft { shared: self.shared(), gates: Some(gates) };
+        self.shared().next_generation().map(drop)
     }
 
     /// Makes durable what was written so far, over a store that survives ([`MmapDriver`](crate::MmapDriver)): its bytes

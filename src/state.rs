@@ -257,8 +257,8 @@ impl<D: DriverIo> State<D> {
     fn commit_end(&self, final_len: Option<u64>) -> StorageResult<u64> {
         match self.coverage() {
             Some(coverage) => {
-                // A whole of known length is that long, or has a hole at its end.
-                let end = final_len.unwrap_or_else(|| coverage.end().max(self.expected_len.unwrap_or(0)));
+                // A whole of known length is that long, or has a hole at its end: no write goes beyond.
+                let end = final_len.or(self.expected_len).unwrap_or_else(|| coverage.end());
                 check_len(end)?;
                 match coverage.first_missing(&(0..end)) {
                     Some(hole) => Err(StorageError::Hole { hole: hole.into() }),

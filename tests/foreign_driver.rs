@@ -50,14 +50,23 @@ fn a_commit_without_a_length_has_no_hole_at_its_end() {
 }
 
 /// The resource ended where the length said, and the driver behind that: the next generation wrote over what was there.
+/// Now no driver is given such bytes.
 #[test]
-fn bytes_beyond_the_length_are_refused() {
+fn bytes_beyond_the_length_never_reach_the_driver() {
     let resource = of_length(Linear::default(), 4);
     let mut writer = resource.writer().unwrap();
     assert_is!(writer.append(b"123456"), Err(StorageError::BeyondLength { end: 6, len: 4 }));
     writer.append(b"1234").unwrap();
     writer.commit(None).unwrap();
     assert_eq!(resource.status(), ResourceStatus::Committed { final_len: 4 });
+    drop(writer);
+    resource.reactivate().unwrap();
+    let mut writer = resource.writer().unwrap();
+    writer.append(b"56").unwrap();
+    writer.commit(None).unwrap();
+    let mut bytes = [0; 6];
+    assert_eq!(resource.reader().read_at(0, &mut bytes).unwrap(), 6);
+    assert_eq!(&bytes, b"123456");
 }
 
 // ---- a driver by the book, of which the test sees each call ----

@@ -12,6 +12,7 @@ use roundelay::{
 use std::{
     ops::Range,
     sync::{Arc, Mutex, OnceLock},
+    thread,
 };
 use threads::{Sleeper, assert_is, must_end};
 use witness::{Event, Witness};
@@ -27,6 +28,7 @@ over_every_kind!(
     an_observer_finds_what_it_is_told_of,
     the_observer_stays_over_reactivate,
     readers_are_woken_before_observers_are_called,
+    an_observer_that_panics_keeps_nobody_from_writing,
 );
 
 fn every_byte_is_announced_once_and_in_order<K: Kind>() {
@@ -306,4 +308,28 @@ fn readers_are_woken_before_observers_are_called<K: Kind>() {
             assert_is!(for_more.wakes_with(), Ok(WaitOutcome::Eof));
         }
     }
+}
+
+struct Panics;
+
+impl AvailabilityObserver for Panics {
+    fn on_write(&self, _: Range<u64>) {}
+
+    fn on_commit(&self, _: u64) {}
+
+    fn on_fail(&self, _: &StorageError) {
+        panic!("a bug of the observer's");
+    }
+}
+
+/// The writer's drop was cut off before it had left the gates for the next writer, and there never was one.
+fn an_observer_that_panics_keeps_nobody_from_writing<K: Kind>() {
+    let resource = K::open_observed(Arc::new(Panics));
+    let writer = resource.writer().unwrap();
+    thread::spawn(move || drop(writer)).join().unwrap_err();
+    resource.reactivate().unwrap();
+    let mut writer = resource.writer().unwrap();
+    writer.append(b"after all").unwrap();
+    writer.commit(None).unwrap();
+    assert_is!(resource.status(), ResourceStatus::Committed { final_len: 9 });
 }
