@@ -24,7 +24,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "pcm/answer-looked-at-before-the-end",
         why: "frames of a later answer are told as being at the place of this one",
         edits: &[
-            edit(READER, &["fn look("], "self.look_at_the_end(shared, self.position + wanted)", "Stage::Active"),
+            edit(READER, &["fn look("], "self.look_at_the_end(shared, self.position + wanted)", "Over::NOTHING"),
             edit(READER, &["fn look("], "self.position < answer.1", "true"),
             edit(READER, &["fn look("], "answer = answered().ok_or(Silence(ReadError::NotYet))?;", ""),
         ],
