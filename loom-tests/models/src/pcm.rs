@@ -30,6 +30,7 @@ models! {
     all_is_played_before_a_new_epoch_ends => played_out(true, Decoder::end),
     a_seek_takes_an_end_back => taken_back(),
     a_drain_ends_with_the_last_frame => drained(),
+    a_drain_ends_with_the_reader => deserted(),
     a_seek_ends_a_wait_for_room => seek_ends_wait(),
     a_reader_that_waits_makes_room => both_wait(),
     a_tap_hears_what_was_heard => tap(2, false),
@@ -346,6 +347,23 @@ fn drained() {
         listener.fill(1, 0);
         // A reader that is no callback makes the playhead known.
         assert_eq!(listener.reader.wait(1), Ok(0));
+        waiting.join().unwrap();
+    });
+}
+
+/// Nobody waits for frames that nobody plays any more, though the stream had ended before.
+fn deserted() {
+    explore(AtMost(3), || {
+        let (mut decoder, mut reader) = open(1);
+        let control = reader.control();
+        decoder.step();
+        decoder.writer.finish();
+        let waiting = thread::spawn(move || {
+            assert_eq!(control.wait_drained(Duration::from_secs(1)), Err(PcmError::Cancelled));
+        });
+        // The flag that the drop sets is no atomic of loom's: here the other thread may come to sleep.
+        reader.fill(&mut []);
+        drop(reader);
         waiting.join().unwrap();
     });
 }

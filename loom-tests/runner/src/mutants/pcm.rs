@@ -105,12 +105,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "pcm/ended-whatever-the-epoch",
         why: "the end of an older epoch is taken for that of this one",
-        edits: &[edit(
-            FILE,
-            &["impl Over", "fn of"],
-            "self.ended == epoch",
-            "self.ended <= epoch",
-        )],
+        edits: &[edit(FILE, &["impl Over", "fn of"], "self.ended == epoch", "self.ended <= epoch")],
         caught_by: &["pcm::a_seek_takes_an_end_back"],
         symptom: "ENDED by an older epoch",
         ..Mutant::NONE
@@ -124,16 +119,26 @@ pub(super) const MUTANTS: &[Mutant] = &[
             "Progress {
                 epoch,
                 stage,
+                reader_gone,
                 frames: Some(Frames { heard: playhead - base, queued: end.saturating_sub(playhead), end }),
             }",
             "Progress {
                 epoch,
                 stage: self.over().of(epoch),
+                reader_gone,
                 frames: Some(Frames { heard: playhead - base, queued: end.saturating_sub(playhead), end }),
             }",
         )],
         caught_by: &["pcm::a_drain_ends_with_the_last_frame"],
         symptom: "EARLY end",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "pcm/reader-goes-silently",
+        why: "whoever waits for the frames of a finished stream to be heard sleeps for a reader that is gone",
+        edits: &[edit(READER, &["impl<S> Drop for PcmReader<S>"], "self.shared.wake_all();", "")],
+        caught_by: &["pcm::a_drain_ends_with_the_reader"],
+        symptom: "deadlock",
         ..Mutant::NONE
     },
     Mutant {
