@@ -25,8 +25,9 @@ pub enum OnLap {
 ///
 /// `Read` blocks for at least a byte and returns 0 only at the end, never because a live stream has nothing yet. A resource
 /// ends where it was committed or, if its length was given, there: before the commit, too ([`Reader::wait_end`] waits for
-/// that). `Seek` goes anywhere: ahead of the live edge reads wait; to bytes that were evicted is an error at
-/// once with [`OnLap::Error`], and otherwise a skip, as its result says. [`seekable`](Self::seekable) says where to.
+/// that). `Seek` goes anywhere. Ahead of the live edge, reads then wait. To bytes that were evicted, a seek is an error
+/// with [`OnLap::Error`]; otherwise it skips to bytes that are left, and returns their offset.
+/// [`seekable`](Self::seekable) is the range to seek in.
 ///
 /// # Real-time
 /// Over a ring, [`try_read`](Self::try_read), the seeks and the counts are wait-free; they never allocate, free, lock
@@ -256,9 +257,9 @@ impl<D: DriverIo> Cursor<D> {
         }
     }
 
-    /// Where this cursor can seek to now: from the oldest byte that is there or can still come, to the end, where that is
-    /// known (of a committed resource, or one whose length was given), or else to the live edge. A seek ahead of the live
-    /// edge succeeds too, and reads there wait.
+    /// The range that this cursor can seek to now. It begins at the oldest byte that was not evicted. It ends at the end of
+    /// the resource, if that is known (it is committed, or its length was given), and otherwise at the live edge. A seek
+    /// ahead of the live edge succeeds too, and reads there wait.
     ///
     /// # Real-time
     /// Wait-free over a ring. Over the stores that keep everything it may take a short lock.

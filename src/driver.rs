@@ -191,7 +191,7 @@ pub trait Driver: DriverIo + Sized {
     /// If it can be neither opened nor created; nothing is left behind then.
     fn open(options: Self::Options) -> StorageResult<(Self, DriverState)>;
 
-    /// As [`open`](Self::open), which it calls unless it is written anew: for a driver whose open takes a while, and asks
+    /// As [`open`](Self::open), which the default calls. A driver whose open takes a while overrides this, and asks
     /// `cancel` meanwhile.
     ///
     /// # Errors

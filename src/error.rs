@@ -117,8 +117,8 @@ pub enum StorageError {
     /// Memory could not be allocated. Nothing was changed.
     #[error("out of memory: {bytes} bytes could not be allocated")]
     OutOfMemory {
-        /// How much was asked of the system. A store that keeps everything grows by segments, each as long as all before it:
-        /// that may be far more than was to be written.
+        /// How much was asked of the system. A store that keeps everything grows by segments, each as long as all before it
+        /// together: this may be far more than the bytes of the write.
         bytes: usize,
     },
 
@@ -136,11 +136,11 @@ pub enum StorageError {
     Locked {
         /// The unfinished file that is locked.
         path: PathBuf,
-        /// The process that has the lock, where the system tells (Linux): this one's number, if it is this one.
+        /// The process that holds the lock, where the system tells (Linux). It may be this one.
         pid: Option<u32>,
     },
 
-    /// The file was to be read only, and is not complete: only an unfinished file is there.
+    /// A file that was opened to be read only is not complete: only its unfinished file exists.
     #[error("{} is not complete: {}", .path.display(), Unfinished(.part, *.pid))]
     Unfinished {
         /// The file.

@@ -109,8 +109,8 @@ impl<D: DriverIo> Fetcher<D> {
     ///
     /// # Errors
     /// [`StorageError::Failed`], [`Cancelled`](StorageError::Cancelled); the commit's errors;
-    /// [`Unsupported`](StorageError::Unsupported) over a store that forgets, or whose length is not known: it was not
-    /// given, or the generation follows a committed one, all of whose bytes are there.
+    /// [`Unsupported`](StorageError::Unsupported) over a store that forgets, or if the length is not known: none was given,
+    /// or this generation follows a committed one, whose bytes it has already.
     pub fn next_claim(&self, max: u64) -> StorageResult<Option<Claim<D>>> {
         match self.seat.look(max)? {
             Gap::Claimed(range) => Ok(Some(Claim::new(&self.seat, range))),

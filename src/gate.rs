@@ -445,9 +445,9 @@ impl Gate {
         self.state.driver.window().copy_out(self.position, buf);
     }
 
-    /// Blocks until there are `at_least` bytes, and lends all that there are. There are fewer only at the end of a
-    /// committed resource, or where the writer has announced a jump. A writer that gives its jump up goes on here after
-    /// all: fewer bytes say that a jump was announced, not that there is one.
+    /// Blocks until there are `at_least` bytes, and lends all that there are. Fewer are lent only at the end of a
+    /// committed resource, or where the writer has announced a jump. The writer may give the jump up and go on here: fewer
+    /// bytes say that a jump was announced, not that it will come.
     ///
     /// # Real-time
     /// Blocking. Not for a callback.

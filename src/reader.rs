@@ -123,9 +123,9 @@ impl<D: DriverIo> Reader<D> {
         Patience { deadline, interrupts: Some(self.interrupts.watch()), from: None }
     }
 
-    /// Blocks until all of `range` can be read, or as much of it as the resource has: it ends as for
-    /// [`try_read_at`](Self::try_read_at), and a range behind that is [`WaitOutcome::Eof`] at once. Ready at once for an
-    /// empty range. [`wait_end`](Self::wait_end) waits for the commit.
+    /// Blocks until all of `range` can be read, or all of it that lies before the end of the resource (which
+    /// [`try_read_at`](Self::try_read_at) defines). A range behind the end is [`WaitOutcome::Eof`] at once; an empty one is
+    /// ready at once. [`wait_end`](Self::wait_end) waits for the commit.
     ///
     /// # Real-time
     /// Blocking. Not for a callback.

@@ -368,8 +368,8 @@ impl<D: DriverIo> Resource<D> {
 
     /// Makes a committed, failed or cancelled resource active again, as a new generation: [`writer`](Self::writer) goes
     /// on where the old one ended. Readers of the old generation keep it, unchanged, until they
-    /// [`refresh`](Reader::refresh). A driver of your own is one store for all generations: what is written anew there,
-    /// or dropped by a shorter commit, is so for readers of the old generation too.
+    /// [`refresh`](Reader::refresh). A driver of your own has one store for all generations: readers of the old
+    /// generation see its bytes change when they are written again, and go when a shorter commit drops them.
     ///
     /// # Real-time
     /// Blocking: locks, allocates and frees, and the driver may do I/O. Not for a callback.

@@ -299,12 +299,12 @@ impl<D: DriverIo> Writer<D> {
     }
 
     /// Completes the resource. `Some(n)` ends it at `n`: bytes beyond are dropped, and a ring can end only at its live
-    /// edge. `None` drops nothing: it ends the resource at the length that the store was opened with or, without one, where
-    /// the furthest byte that is there ends, the live edge. All that wait are woken.
+    /// edge. `None` drops nothing: it ends the resource at the length that the store was opened with or, without one, at
+    /// the live edge, where the furthest byte ends. All that wait are woken.
     ///
-    /// A generation that follows a committed one begins with all bytes of that, and they are there. So `None` keeps those
-    /// that were not written anew, also behind the last byte written: a change in the middle of a file leaves the rest of
-    /// it. A new version that is shorter says so, with `Some(n)`.
+    /// A generation that follows a committed one inherits all bytes of it. `None` keeps those that were not written again,
+    /// also behind the last byte written: a change in the middle of a file keeps the rest of it. To make the new version
+    /// shorter, give its length: `Some(n)`.
     ///
     /// The driver commits first. If another thread fails or cancels the resource meanwhile, that verdict stands, and the
     /// store is complete nevertheless.

@@ -109,9 +109,9 @@ impl OpenOptions for MmapOptions {
 /// Nobody else may cut the files short while they are open: reading what is gone ends the process with a signal, as with
 /// any mapping.
 ///
-/// Under a limit to the size of files (`ulimit -f`), what would go beyond it is an error
-/// ([`StorageError::FileSizeLimit`]): the limit is asked before each growth. A limit that is lowered between the two still
-/// ends the process with `SIGXFSZ`; a program that expects that ignores the signal, and gets the error then, too.
+/// Under a limit to the size of files (`ulimit -f`), a write beyond it is an error ([`StorageError::FileSizeLimit`]): the
+/// limit is checked before each growth. If the limit is lowered between the check and the growth, the system still ends the
+/// process with `SIGXFSZ`. A program that expects this ignores the signal; it then gets the error here, too.
 ///
 /// # Real-time
 /// Through a [`Reader`](crate::Reader), a read that does not wait is wait-free; it enters the kernel only where a page is

@@ -59,17 +59,17 @@ pub enum Leftover {
     },
 }
 
-/// Which unfinished file is resumed. One with another length than the one asked for never is.
+/// Which unfinished file is resumed. A file of another length than the one asked for is never resumed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Resume {
-    /// One that was begun with the same tag. Without a tag none is: nothing tells whether its bytes are of the same
-    /// source. What is not resumed is set aside.
+    /// One that was begun with the same tag. Without a tag none is resumed: nothing tells whether its bytes come from the
+    /// same source. A file that is not resumed is set aside.
     #[default]
     SameTag,
     /// Any, whatever its tag: the caller knows that it is of the same source.
     AnyTag,
-    /// None: begin afresh. An unfinished file is emptied, and its bytes are lost. What is no file of ours (it has no
-    /// index, or a damaged one) is set aside.
+    /// None: begin afresh. An unfinished file is emptied, and its bytes are lost. A file that may not be ours (it
+    /// has no index, or a damaged one) is set aside.
     Never,
 }
 

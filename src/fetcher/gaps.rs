@@ -40,8 +40,8 @@ impl Gaps {
         Some(claim)
     }
 
-    /// As [`claim`](Self::claim), of the first gap that does not end before `from`, and of none before that. The next
-    /// claim begins where it would have begun.
+    /// Claims the first `max` free bytes at or behind `from`. The next [`claim`](Self::claim) begins where it would have
+    /// begun without.
     pub(super) fn claim_from(&mut self, from: u64, max: u64) -> Option<Range<u64>> {
         let gap = self.at_or_after(from)?;
         Some(self.take(&gap, max))
@@ -54,7 +54,7 @@ impl Gaps {
         claim
     }
 
-    /// What is free of the first gap that does not end before `from`.
+    /// The first free bytes at or behind `from`, to the end of their gap.
     fn at_or_after(&self, from: u64) -> Option<Range<u64>> {
         let gap = self.free.overlapping(&(from..u64::MAX)).next()?;
         Some(gap.start.max(from)..gap.end)

@@ -32,8 +32,8 @@ impl PcmControl {
         Epoch(epoch)
     }
 
-    /// As [`seek`](Self::seek), unless there is no writer any more that could answer: then nothing changes, and the frames
-    /// that are there are played out. A writer that goes at this very moment may leave the seek unanswered;
+    /// As [`seek`](Self::seek), if there is still a writer to answer. Otherwise nothing changes, and the queued frames are
+    /// played out. A writer that goes at this very moment may leave the seek unanswered;
     /// [`wait_heard`](Self::wait_heard) then says so.
     ///
     /// # Real-time
@@ -62,8 +62,8 @@ impl PcmControl {
         self.shared.wait_for_playhead(Some(&Deadline::after(timeout)), None, |progress| progress.heard(epoch))
     }
 
-    /// Blocks until all was played that the writer has written and ended (by [`PcmWriter::end_epoch`](super::PcmWriter) or
-    /// `finish`), at most for `timeout`.
+    /// Blocks until the writer has ended its epoch or the stream ([`PcmWriter::end_epoch`](super::PcmWriter::end_epoch),
+    /// [`finish`](super::PcmWriter::finish)) and all its frames were played, at most for `timeout`.
     ///
     /// # Real-time
     /// Blocking. Not for a callback.

@@ -331,8 +331,8 @@ impl<S: Sample> PcmWriter<S> {
     /// [`ReadError::Ended`](crate::ReadError::Ended); that is no underrun. Nothing more is written for this epoch. A seek
     /// takes the end back: this writer answers it with frames of the new epoch, as before.
     ///
-    /// For a player that may be sought until its last frame is heard, and beyond: [`drain`](Self::drain), and
-    /// [`finish`](Self::finish) after that. Does nothing if the epoch has ended already.
+    /// A player that allows seeks until its last frame is heard, or longer, calls [`drain`](Self::drain), and
+    /// [`finish`](Self::finish) only after that. Does nothing if the epoch has ended already.
     ///
     /// # Real-time
     /// Lock-free, but it may enter the kernel to wake a reader that is no callback. Not for a callback.
@@ -401,7 +401,7 @@ impl<S: Sample> PcmWriter<S> {
     }
 
     /// Ends the stream: the reader plays out what is there. Nobody answers a seek after this: the reader then plays silence,
-    /// and [`PcmControl::try_seek`] is an error. A player that may still be sought calls [`drain`](Self::drain) before.
+    /// and [`PcmControl::try_seek`] is an error. A player that still allows seeks calls [`drain`](Self::drain) first.
     ///
     /// # Real-time
     /// Not for a callback: it may wake the reader, and frees what this writer holds.

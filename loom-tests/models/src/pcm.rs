@@ -32,6 +32,7 @@ models! {
     a_drain_ends_with_the_last_frame => drained(),
     a_drain_does_not_end_by_a_seek => drained_behind_a_seek(),
     only_what_was_heard_is_said_to_be => heard_behind_a_seek(),
+    a_drain_ends_with_the_reader => deserted(),
     a_seek_ends_a_wait_for_room => seek_ends_wait(),
     a_seek_ends_a_drain => seek_ends_drain(),
     a_drain_ends_by_a_reader_that_waits => waits_while_it_drains(),
@@ -401,6 +402,23 @@ fn heard_behind_a_seek() {
             Err(other) => panic!("UNANSWERED: {other}"),
         }
         playing.join().unwrap();
+    });
+}
+
+/// Nobody waits for frames that nobody plays any more, though the stream had ended before.
+fn deserted() {
+    explore(AtMost(3), || {
+        let (mut decoder, mut reader) = open(1);
+        let control = reader.control();
+        decoder.step();
+        decoder.writer.finish();
+        let waiting = thread::spawn(move || {
+            assert_eq!(control.wait_drained(Duration::from_secs(1)), Err(PcmError::Cancelled));
+        });
+        // The flag that the drop sets is no atomic of loom's: here the other thread may come to sleep.
+        reader.fill(&mut []);
+        drop(reader);
+        waiting.join().unwrap();
     });
 }
 

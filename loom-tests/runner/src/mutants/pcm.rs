@@ -151,6 +151,14 @@ pub(super) const MUTANTS: &[Mutant] = &[
         ..Mutant::NONE
     },
     Mutant {
+        name: "pcm/reader-goes-silently",
+        why: "whoever waits for the frames of a finished stream to be heard sleeps for a reader that is gone",
+        edits: &[edit(READER, &["impl<S> Drop for PcmReader<S>"], "self.shared.wake_all();", "")],
+        caught_by: &["pcm::a_drain_ends_with_the_reader"],
+        symptom: "deadlock",
+        ..Mutant::NONE
+    },
+    Mutant {
         name: "pcm/answer-not-busy",
         why: "the base of the next epoch is taken together with the place of this one",
         edits: &[edit(WRITER, &["fn answer"], "shared.answered.store(BUSY, Relaxed);", "")],
