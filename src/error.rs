@@ -534,7 +534,7 @@ pub enum ResourceStatus {
     Active,
     /// It is complete.
     Committed {
-        /// Where it ends, in bytes from the start of the stream.
+        /// Where it ends, in bytes from the start of the stream; of [`pcm`](crate::pcm), in frames.
         final_len: u64,
     },
     /// It will never be complete. What was written before stays readable.
@@ -561,7 +561,7 @@ impl fmt::Display for ResourceStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Active => f.write_str("active"),
-            Self::Committed { final_len } => write!(f, "committed, {final_len} bytes"),
+            Self::Committed { final_len } => write!(f, "committed, length {final_len}"),
             Self::Failed(reason) => write!(f, "failed: {reason}"),
             Self::Cancelled => f.write_str("cancelled"),
         }

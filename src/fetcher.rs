@@ -33,7 +33,7 @@ use crate::{
 };
 use gaps::Gaps;
 use std::{
-    io,
+    io, mem,
     ops::Range,
     sync::{Arc, PoisonError},
     time::Duration,
@@ -118,8 +118,11 @@ impl<D: DriverIo> Fetcher<D> {
         }
     }
 
-    /// The right to fill the first `max` bytes (at least one) of the first gap that does not end before `offset`, wherever
-    /// readers wait: for a connection whose answer goes on there. `None` if no such gap is free now.
+    /// The right to fill the first `max` bytes (at least one) that are free at or behind `offset`, wherever readers wait:
+    /// for a connection whose answer goes on there. `None` if nothing is free there now.
+    ///
+    /// # Real-time
+    /// Blocking (a short lock, and it allocates). Not for a callback.
     ///
     /// # Errors
     /// As [`next_claim`](Self::next_claim), but for those of a commit: it never commits.
@@ -260,11 +263,9 @@ impl<D: DriverIo> FetchSeat<D> {
 
     /// Commits, for the one that was told to by [`Gaps::begin_commit`].
     fn commit(&self, len: u64) -> StorageResult<()> {
-        if let Err(error) = self.state.commit(Some(len)) {
-            // If the resource is active still, whoever asks next tries again.
-            self.end_claim([].into_iter());
-            return Err(error);
-        }
+        let attempt = CommitAttempt(self);
+        self.state.commit(Some(len))?;
+        mem::forget(attempt);
         self.shared.settle(&self.state);
         Ok(())
     }
@@ -295,10 +296,20 @@ impl<D: DriverIo> FetchSeat<D> {
     }
 }
 
+/// A commit that has not succeeded. If the resource is active still, whoever asks next tries again: also when the driver,
+/// which may be somebody else's, has panicked.
+struct CommitAttempt<'a, D: DriverIo>(&'a FetchSeat<D>);
+
+impl<D: DriverIo> Drop for CommitAttempt<'_, D> {
+    fn drop(&mut self) {
+        self.0.end_claim([].into_iter());
+    }
+}
+
 impl<D: DriverIo> Drop for FetchSeat<D> {
     fn drop(&mut self) {
         if let Some(gates) = self.gates.take() {
-            let state = std::mem::replace(&mut self.state, self.shared.current());
+            let state = mem::replace(&mut self.state, self.shared.current());
             self.shared.leave_undone(state, gates);
         }
     }

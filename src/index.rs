@@ -393,7 +393,7 @@ impl Index {
     ///
     /// # Errors
     /// As [`create`](Self::create) and [`append`](Self::append); the old index is there then.
-    pub fn replace(self, path: &Path, scratch: &Path, header: &Header, records: &[Record]) -> io::Result<Self> {
+    pub fn replace(&self, path: &Path, scratch: &Path, header: &Header, records: &[Record]) -> io::Result<Self> {
         // A link, a pipe or a second name of somebody's file: the name is ours, and what it led to is unharmed.
         let _ = fs::remove_file(scratch);
         let mut new = Self::create(scratch, header)?;

@@ -60,7 +60,7 @@ use crate::{
     CancelToken, InvalidOptions, ReadError, StorageError, StorageResult,
     cancel::OnCancel,
     lifecycle::{Life, Stage},
-    sync::{AtomicU64, CachePadded, Deadline, Ordering::*, Tally, fence},
+    sync::{AtomicU64, CachePadded, Deadline, Flag, Ordering::*, Tally, fence},
     wait::{DEFAULT_PACE, Look, Patience, WaitTable, Waited, WakeAll, Watch},
     window::Window,
 };
@@ -246,6 +246,8 @@ struct Shared {
     missing_frames: Tally,
     overruns: Tally,
     refused_frames: Tally,
+    /// Nobody plays what is there, however the stream ends.
+    reader_gone: Flag,
     /// Held, since a child token is forgotten by its parent when the last clone is gone.
     _cancel: CancelToken,
 }
@@ -292,6 +294,7 @@ impl Shared {
             missing_frames: Tally::default(),
             overruns: Tally::default(),
             refused_frames: Tally::default(),
+            reader_gone: Flag::default(),
             _cancel: options.cancel.clone(),
         })
     }
@@ -344,17 +347,27 @@ impl Shared {
     }
 
     /// How far the newest epoch has come to be heard.
+    ///
+    /// A seek may come and be answered at any point of this. Then it is told of the newer epoch, or that the newest has
+    /// no frames yet; never that this one is over, or was heard, by what the other one has or has not.
     fn progress(&self) -> Progress {
-        let epoch = self.requested();
-        let stage = self.over().of(epoch);
-        // After the stage: a writer that answered and then went did answer.
-        let answer = self.epoch_base().filter(|&(answered, ..)| answered == epoch);
-        let Some((_, base, _)) = answer else { return Progress { epoch, stage, frames: None } };
+        // Before the playhead: a reader that is gone has moved it for the last time.
+        let reader_gone = self.reader_gone.get();
+        let requested = self.requested();
+        // Before the answer: whoever sees a later epoch's playhead sees the answer to that one, too.
+        let playhead = self.playhead();
+        let over = self.over();
+        // After what is over: a writer that answered and then went did answer. One that was asked for since is newer.
+        let Some((epoch, base, _)) = self.epoch_base().filter(|&(answered, ..)| answered >= requested) else {
+            // An epoch that the writer has ended it has answered before: it is changing over to the next one.
+            return Progress { epoch: requested, stage: over.stage, reader_gone, frames: None };
+        };
         let end = self.window.end().max(base);
-        let playhead = self.playhead().max(base);
+        let playhead = playhead.max(base);
         Progress {
             epoch,
-            stage,
+            stage: over.of(epoch),
+            reader_gone,
             frames: Some(Frames { heard: playhead - base, queued: end.saturating_sub(playhead), end }),
         }
     }
@@ -417,6 +430,7 @@ struct Progress {
     epoch: Epoch,
     /// Of its frames; see [`Over::of`].
     stage: Stage,
+    reader_gone: bool,
     /// `None` while the writer has yet to answer.
     frames: Option<Frames>,
 }
@@ -439,7 +453,7 @@ impl Progress {
             (_, Stage::Cancelled) => Some(Err(PcmError::Cancelled)),
             (_, Stage::Active) => None,
             // They are still to be heard.
-            (Some(frames), _) if frames.queued > 0 => None,
+            (Some(frames), _) if frames.queued > 0 => self.still_to_be_heard(),
             (_, Stage::Failed) => Some(Err(PcmError::Failed)),
             // An epoch without frames.
             (Some(_), Stage::Committed(_)) => Some(Ok(())),
@@ -447,12 +461,17 @@ impl Progress {
         }
     }
 
+    /// Of frames in the queue: a reader that is gone plays none of them.
+    fn still_to_be_heard(&self) -> Option<Result<(), PcmError>> {
+        self.reader_gone.then_some(Err(PcmError::Cancelled))
+    }
+
     /// Whether all was heard that the writer has to say.
     fn drained(&self) -> Option<Result<(), PcmError>> {
         match (&self.frames, self.stage) {
             (_, Stage::Cancelled) => Some(Err(PcmError::Cancelled)),
             (_, Stage::Active) => None,
-            (Some(frames), _) if frames.queued > 0 => None,
+            (Some(frames), _) if frames.queued > 0 => self.still_to_be_heard(),
             (_, Stage::Failed) => Some(Err(PcmError::Failed)),
             // Or a seek that nobody answers: nothing comes any more.
             (_, Stage::Committed(_)) => Some(Ok(())),

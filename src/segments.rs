@@ -88,7 +88,8 @@ impl Segments {
     }
 
     fn len_of(&self, k: usize) -> u64 {
-        (FIRST << k).min(self.limit.saturating_sub(start(k)))
+        // The last one would be as long as all offsets together and one more, which is no number.
+        FIRST.saturating_mul(1 << k).min(self.limit.saturating_sub(start(k)))
     }
 
     #[cold]
@@ -267,6 +268,19 @@ mod tests {
             segments.read(offset, &mut back);
             assert!(back == data, "at {offset}");
         }
+    }
+
+    /// Its length was taken for 0, so that "0 bytes could not be allocated".
+    #[test]
+    fn the_last_segment_holds_the_last_bytes() {
+        let segments = Segments::new(Medium::Memory, crate::MAX_OFFSET);
+        let last = crate::MAX_OFFSET - 3..crate::MAX_OFFSET;
+        assert_eq!(place(last.start).0, SEGMENTS - 1);
+        segments.map(&last).unwrap();
+        segments.write(last.start, b"abc");
+        let mut back = [0; 3];
+        segments.read(last.start, &mut back);
+        assert_eq!(&back, b"abc");
     }
 
     #[test]

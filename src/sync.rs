@@ -162,13 +162,17 @@ mod deadline {
 mod deadline {
     use std::time::Duration;
 
-    /// Under loom time passes when the model says so.
+    /// Under loom time passes when the model says so, and no time at all has passed from the start.
     #[derive(Clone, Debug, Default)]
     pub struct Deadline(loom::sync::Arc<loom::sync::atomic::AtomicU32>);
 
     impl Deadline {
-        pub fn after(_: Duration) -> Self {
-            Self::default()
+        pub fn after(timeout: Duration) -> Self {
+            let deadline = Self::default();
+            if timeout.is_zero() {
+                deadline.pass();
+            }
+            deadline
         }
 
         /// Lets the time run out.

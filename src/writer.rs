@@ -4,6 +4,7 @@ use crate::{
     DriverIo, Fetcher, Gate, Interrupter, Span, StorageError, StorageResult,
     driver::{Linear, Placed, RingDriver},
     gate::Gates,
+    lifecycle::Stage,
     resource::Shared,
     state::{NO_GAP, State},
     store::Store,
@@ -241,18 +242,21 @@ impl<D: DriverIo> Writer<D> {
     }
 
     /// How many bytes [`try_append`](Self::try_append) would take: what gates, the capacity and the length that was given
-    /// leave; none once the resource is over. Whether memory or the disk has room for them, a write finds out.
+    /// leave; none once the resource is over, unless a write would begin a next generation. Whether memory or the disk has
+    /// room for them, a write finds out.
     ///
     /// # Real-time
     /// Wait-free over a ring; reads each gate's position. Never allocates, frees, locks or enters the kernel. Over other
     /// drivers as the driver's `room`.
     #[must_use]
     pub fn room(&mut self) -> u64 {
-        if !self.state.life.is_active() && !self.state.driver.rewrites() {
-            return 0;
-        }
+        let most = match self.state.life.stage() {
+            Stage::Active => self.state.expected_len.unwrap_or(crate::MAX_OFFSET),
+            // A write begins the next generation, which no length was given for.
+            Stage::Committed(_) if self.state.driver.rewrites() => crate::MAX_OFFSET,
+            _ => return 0,
+        };
         let position = self.position();
-        let most = self.state.expected_len.unwrap_or(crate::MAX_OFFSET);
         let room = match (self.state.ring(), self.state.linear()) {
             (Some(ring), _) => self.pen.gates.room(ring.window(), u64::MAX),
             (None, Some((_, linear))) => linear.limit().saturating_sub(position),

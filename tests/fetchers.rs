@@ -4,14 +4,18 @@ mod kinds;
 mod threads;
 mod witness;
 
-use kinds::{Kind, OwnLinear};
+use kinds::{Kind, Linear, OwnLinear};
 use roundelay::{
     AvailabilityObserver, CancelToken, Claim, DriverIo, DriverState, Fetcher, MemDriver, MemOptions, Resource,
-    ResourceStatus, RingOptions, Span, StorageError, WaitOutcome, open,
+    ResourceStatus, RingOptions, Span, StorageError, StorageResult, WaitOutcome, open,
 };
 use std::{
     ops::Range,
-    sync::{Arc, Mutex},
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     thread,
     time::Duration,
 };
@@ -267,6 +271,50 @@ fn a_driver_of_somebody_else_is_filled_too_one_write_at_a_time() {
     }
     assert!(data.iter().enumerate().all(|(at, &byte)| byte == at as u8));
     assert_is!(resource.status(), ResourceStatus::Committed { final_len: LEN });
+}
+
+/// A store whose first commit panics.
+struct PanicsOnce(Linear, AtomicBool);
+
+impl DriverIo for PanicsOnce {
+    fn commit(&self, final_len: Option<u64>) -> StorageResult<()> {
+        assert!(self.1.swap(true, Relaxed), "a bug of the driver's");
+        self.0.commit(final_len)
+    }
+
+    fn path(&self) -> Option<&Path> {
+        self.0.path()
+    }
+
+    fn reactivate(&self) -> StorageResult<()> {
+        self.0.reactivate()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8], effective_len: u64) -> StorageResult<usize> {
+        self.0.read_at(offset, buf, effective_len)
+    }
+
+    fn storage_len(&self) -> u64 {
+        self.0.storage_len()
+    }
+
+    fn write_at(&self, offset: u64, data: &[u8], committed: bool) -> StorageResult<()> {
+        self.0.write_at(offset, data, committed)
+    }
+}
+
+/// The commit counts as a claim, and one that panicked once stayed out: the others waited for its end for ever.
+#[test]
+fn a_commit_that_panics_is_tried_again_by_a_fetcher_that_waits() {
+    let state = DriverState { final_len: Some(10), ..DriverState::default() };
+    let driver = PanicsOnce(OwnLinear::driver(), AtomicBool::new(false));
+    let resource = Resource::from_driver(CancelToken::new(), driver, state).unwrap();
+    let fetcher = resource.writer().unwrap().into_fetcher();
+    let mut all = claim(&fetcher, 10);
+    let waiting = Sleeper::start(move || fetcher.wait_claim(1).map(|claim| claim.is_none()));
+    thread::spawn(move || all.append(&[7; 10])).join().unwrap_err();
+    assert!(must_end(|| waiting.wakes_with()).unwrap());
+    assert_is!(resource.status(), ResourceStatus::Committed { final_len: 10 });
 }
 
 /// Takes part itself: the first bytes that it hears of make it claim and fill the next.

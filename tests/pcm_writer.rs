@@ -6,7 +6,14 @@ use roundelay::{
     ReadError, ResourceStatus, StorageError,
     pcm::{self, Fill, PcmError, PcmOptions, PcmReader, PcmWriter},
 };
-use std::{thread, time::Duration};
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread,
+    time::Duration,
+};
 use threads::{Sleeper, must_end};
 
 /// Longer than any wait here takes; no claim depends on it.
@@ -59,6 +66,7 @@ fn a_seek_after_the_end_is_answered() {
     assert_eq!(fill(&mut reader, 1).1.cause, Some(ReadError::Ended));
     writer.finish();
     assert_eq!(reader.status(), ResourceStatus::Committed { final_len: 4 });
+    assert_eq!(reader.status().to_string(), "committed, length 4", "these are frames, and no bytes");
 }
 
 #[test]
@@ -116,6 +124,36 @@ fn nobody_answers_a_seek_once_the_writer_is_gone() {
     }
 }
 
+/// Frames of a finished stream are still to be heard, and with the reader gone nobody plays them: the waits timed out.
+#[test]
+fn nobody_waits_for_a_reader_that_is_gone() {
+    must_end(|| {
+        type End = fn(PcmWriter<f32>);
+        let ends: [End; 2] = [|writer| writer.finish(), |writer| writer.fail(StorageError::other("broken"))];
+        for end in ends {
+            let (mut writer, mut reader) = mono(8);
+            let (epoch, control) = (writer.epoch(), writer.control());
+            writer.write(epoch, &[1.0, 2.0]).unwrap();
+            end(writer);
+            let waiting = control.clone();
+            let sleeper = Sleeper::start(move || waiting.wait_drained(HANG));
+            assert!(sleeper.still_waits());
+            drop(reader);
+            assert_eq!(sleeper.wakes_with(), Err(PcmError::Cancelled));
+            assert_eq!(control.wait_heard(epoch, HANG), Err(PcmError::Cancelled));
+
+            (writer, reader) = mono(8);
+            let (epoch, control) = (writer.epoch(), writer.control());
+            writer.write(epoch, &[1.0]).unwrap();
+            fill(&mut reader, 1);
+            writer.finish();
+            drop(reader);
+            control.wait_drained(HANG).unwrap();
+            control.wait_heard(epoch, HANG).unwrap();
+        }
+    });
+}
+
 #[test]
 fn a_seek_is_waited_for_until_it_is_heard() {
     must_end(|| {
@@ -166,6 +204,51 @@ fn a_drain_ends_with_the_last_frame_or_a_seek() {
         assert_eq!((drained, listener.wakes_with()), (Ok(()), Ok(())));
         writer.finish();
         control.wait_drained(Duration::ZERO).unwrap();
+    });
+}
+
+/// One who waits looked at what was asked for, at what had ended, at the answer and at the playhead, and each could be of
+/// another epoch: an end without a frame played, a seek said to be heard of which nothing was, or to be without an answer.
+#[test]
+fn no_seek_makes_a_wait_end_too_early() {
+    const SEEKS: u64 = 500_000;
+    must_end(|| {
+        let (mut writer, mut reader) = mono(8);
+        let control = reader.control();
+        let first = writer.epoch();
+        writer.write(first, &[1.0]).unwrap();
+        writer.end_epoch(first).unwrap();
+        let unheard = Mutex::new(first);
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Relaxed) {
+                    let epoch = *unheard.lock().unwrap();
+                    let heard = control.wait_heard(epoch, Duration::ZERO);
+                    assert!(matches!(heard, Err(PcmError::Stale | PcmError::TimedOut)), "{epoch:?}: {heard:?}");
+                }
+            });
+            scope.spawn(|| {
+                while !over.load(Relaxed) {
+                    assert_eq!(
+                        control.wait_drained(Duration::ZERO),
+                        Err(PcmError::TimedOut),
+                        "a frame is never played"
+                    );
+                }
+            });
+            for seek in 0..SEEKS {
+                let epoch = control.seek();
+                writer.write(epoch, &[2.0, 3.0]).unwrap();
+                if seek % 2 == 0 {
+                    writer.end_epoch(epoch).unwrap();
+                    *unheard.lock().unwrap() = epoch;
+                } else {
+                    fill(&mut reader, 1);
+                }
+            }
+            over.store(true, Relaxed);
+        });
     });
 }
 

@@ -323,7 +323,8 @@ fn serve(mut client: TcpStream, state: &Mutex<State>) -> io::Result<()> {
         let is_get = head.starts_with("get ");
         let range = range_of(&head, len);
         let part = range.clone().unwrap_or(0..len);
-        if is_get {
+        // A question for the first byte alone asks what there is.
+        if is_get && part != (0..1) {
             let mut state = lock(state);
             let again = state.kept.iter().find(|kept| kept.start < part.end && part.start < kept.end).cloned();
             if let Some(again) = again {

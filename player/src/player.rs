@@ -286,6 +286,7 @@ impl Player {
             let result = match found {
                 Ok(Found::List(List { entries, left_out, first_left_out })) => {
                     is_list = true;
+                    summary.skipped += left_out as u64;
                     if let Some(first) = first_left_out {
                         let list = without_credentials(&address);
                         display.announce(&format!("left out of the playlist {list}: {left_out}, the first {first:?}"));
@@ -336,19 +337,19 @@ impl Player {
                     queue.played();
                 }
                 Err(error) if !error.is_of_what_is_played() => return Err(error),
-                Err(error) => match (queue.failed(), any_played) {
-                    (has_more @ true, _) | (has_more, true) => {
-                        summary.skipped += 1;
+                Err(error) => match (queue.is_elsewhere(), queue.failed(), any_played) {
+                    (is_elsewhere, has_more @ true, _) | (is_elsewhere, has_more, true) => {
+                        summary.skipped += u64::from(!is_elsewhere);
                         display.announce(&format!("passed over: {error}"));
                         if !has_more {
                             return Ok(());
                         }
                     }
-                    (false, false) if is_list && !error.says_it_all() => {
+                    (_, false, false) if is_list && !error.says_it_all() => {
                         let (address, last) = (options.address.clone(), Box::new(error));
                         return Err(PlayError::NoneOf { address, last });
                     }
-                    (false, false) => return Err(error),
+                    (_, false, false) => return Err(error),
                 },
             }
         }

@@ -270,6 +270,12 @@ impl Queue {
         self.failures = 0;
     }
 
+    /// Whether what was taken last is said to be elsewhere, too.
+    #[must_use]
+    pub fn is_elsewhere(&self) -> bool {
+        !self.taken.others.is_empty()
+    }
+
     /// The address that was taken last cannot be played: what is said to be the same comes next. Returns whether there is
     /// more to try.
     pub fn failed(&mut self) -> bool {

@@ -34,7 +34,9 @@ fn is_cut_utf8(bytes: &[u8]) -> bool {
 pub(crate) fn is_text(bytes: &[u8]) -> bool {
     const MPEG_SYNC: u8 = 0xff;
     let is_utf16 = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
-    let is_of_text = |byte: &u8| !byte.is_ascii_control() || byte.is_ascii_whitespace();
+    // A bell, the end of a file of DOS, and what begins the letters of other charsets.
+    const ODD: [u8; 3] = [0x07, 0x1a, 0x1b];
+    let is_of_text = |byte: &u8| !byte.is_ascii_control() || byte.is_ascii_whitespace() || ODD.contains(byte);
     is_utf16 && !bytes.windows(3).any(|three| three == [0; 3])
         || bytes.first() != Some(&MPEG_SYNC) && !bytes.starts_with(b"ID3") && bytes.iter().all(is_of_text)
 }
@@ -62,7 +64,8 @@ pub fn for_people(message: &(impl fmt::Display + ?Sized)) -> String {
     let mut rest = &*message;
     while let Some((before, behind)) = rest.split_once(NUMBER) {
         kept.push_str(before);
-        let after = behind.trim_start_matches(|c: char| c.is_ascii_digit() || c == '-').strip_prefix(')');
+        let is_number = |text: &&str| text.strip_prefix('-').unwrap_or(text).parse::<u32>().is_ok();
+        let after = behind.split_once(')').filter(|(number, _)| is_number(number)).map(|(_, after)| after);
         if after.is_none() {
             kept.push_str(NUMBER);
         }
@@ -126,7 +129,14 @@ mod tests {
 
     #[test]
     fn audio_is_no_text() {
-        for text in [&b""[..], b"http://a.example/\r\n", b"\t<html>\x0c", "\u{feff}\u{f6}".as_bytes(), b"\xff\xfe#\0"] {
+        for text in [
+            &b""[..],
+            b"http://a.example/\r\n",
+            b"\t<html>\x0c",
+            b"\x1b]0;gone\x07.wav\x1a",
+            "\u{feff}\u{f6}".as_bytes(),
+            b"\xff\xfe#\0",
+        ] {
             assert!(is_text(text), "{}", text.escape_ascii());
         }
         for audio in [&b"\xff\xfb\x90"[..], b"\xff\xfa", b"ID3", b"OggS\0", b"fLaC\0", b"RIFF\x04\0", b"\xff\xfe\0\0\0"]

@@ -41,6 +41,15 @@ impl Drop for Folder {
     }
 }
 
+/// Frames of MP3 without a sound, of which the first counts fewer than there are.
+fn joined_mp3(count: usize) -> Vec<u8> {
+    let mut frame = vec![0xff, 0xfb, 0x90, 0x64];
+    frame.resize(417, 0);
+    let mut info = frame.clone();
+    info[36..48].copy_from_slice(b"Info\0\0\0\x01\0\0\0\x04");
+    [info, frame.repeat(count)].concat()
+}
+
 /// Music as a file of FLAC, and its samples.
 fn flac(seed: u64, seconds: usize) -> (Vec<u8>, Vec<i16>) {
     let mut encoder = FlacEncoder::new().unwrap();
@@ -62,6 +71,12 @@ fn heard(path: &Path) -> Vec<i16> {
 
 fn json(output: &Output) -> Value {
     assert!(output.status.success(), "{output:?}");
+    serde_json::from_str(stdout(output).trim()).unwrap()
+}
+
+/// Of a run that left something out.
+fn json_of_a_part(output: &Output) -> Value {
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
     serde_json::from_str(stdout(output).trim()).unwrap()
 }
 
@@ -95,6 +110,41 @@ fn a_file_is_heard_to_its_last_sample_wherever_it_is() {
 }
 
 #[test]
+fn a_count_ends_neither_a_file_nor_a_station() {
+    let folder = Folder::new("count");
+    let songs = joined_mp3(100);
+    let seconds = 100.0 * 1_152.0 / 44_100.0;
+    let file = folder.file("songs.mp3", &songs);
+    let summary = json(&run(&["play", &file, "--output", "null", "--json", "--start-ms", "50"]));
+    assert!((summary["seconds_played"].as_f64().unwrap() - seconds).abs() < 0.01, "{summary}");
+    // It does not hang up: what is behind the count is waited for in vain by those who stop at it.
+    let station = Server::start(move |_, _| {
+        let headers = "Content-Type: audio/mpeg\r\nicy-name: Live\r\nTransfer-Encoding: chunked\r\n";
+        Answer::new("200 OK", headers, &chunked(&songs)).then(After::Silence)
+    });
+    let asked = ["--output", "null", "--json", "--start-ms", "50", "--seconds", "2.5"];
+    let summary = json(&run(&[&["play", &station.url("/live")], &asked[..]].concat()));
+    assert_eq!((&summary["seconds_played"], &summary["broken"]), (&2.5.into(), &0.into()));
+}
+
+#[test]
+fn what_of_a_file_is_not_heard_shows_in_its_exit_code() {
+    let folder = Folder::new("part");
+    let (bytes, samples) = flac(5, 2);
+    let mut cut = joined_mp3(2);
+    // It counts forty.
+    cut[47] = 40;
+    let cut = folder.file("cut.mp3", &cut);
+    let run_it = |path: &str| run(&["play", path, "--output", "null", "--json", "--start-ms", "50"]);
+    let output = run_it(&cut);
+    assert_eq!(json_of_a_part(&output)["skipped"], 1);
+    let tail = folder.file("tail.flac", &[&bytes[..], b"TAG", &[b' '; 125]].concat());
+    let summary = json(&run_it(&tail));
+    let frames = (summary["seconds_played"].as_f64().unwrap() * 48e3).round();
+    assert!((frames - (samples.len() / CHANNELS) as f64).abs() < 48.0, "{summary}");
+}
+
+#[test]
 fn a_playlist_of_files_is_played_from_its_first_to_its_last() {
     let folder = Folder::new("list");
     for name in ["one.flac", "two.flac"] {
@@ -103,8 +153,7 @@ fn a_playlist_of_files_is_played_from_its_first_to_its_last() {
     let list = folder.file("list.m3u", b"#EXTM3U\nnowhere.flac\none.flac\n#EXTINF:1,Two\ntwo.flac\n");
     let output = run(&["play", &list, "--output", "null", "--json", "--start-ms", "100"]);
     // One of its entries was passed over.
-    assert_eq!(output.status.code(), Some(3), "{output:?}");
-    let summary: Value = serde_json::from_str(stdout(&output).trim()).unwrap();
+    let summary = json_of_a_part(&output);
     assert_eq!(summary["skipped"], 1);
     assert!(stderr(&output).contains("passed over: cannot open "), "{output:?}");
     let seconds = summary["seconds_played"].as_f64().unwrap();
@@ -153,7 +202,8 @@ fn what_cannot_be_played_in_a_list_is_passed_over_wherever_it_is() {
     folder.file("inner.m3u", b"b.wav\ngone.wav\ncover.wav\n");
     let list = folder.file("list.m3u", b"gone.wav\na.wav\ngone.wav\ninner.m3u\nc.wav\ngone.wav\n");
     let output = run(&["play", &list, "--output", "null", "--json", "--start-ms", "100"]);
-    assert_eq!(json(&output)["seconds_played"], 1.5, "{output:?}");
+    let summary = json_of_a_part(&output);
+    assert_eq!((&summary["seconds_played"], &summary["skipped"]), (&1.5.into(), &5.into()), "{output:?}");
     let said = stderr(&output);
     assert_eq!(said.matches("passed over: cannot open").count(), 4, "{said}");
     assert_eq!(said.matches("passed over: this is no audio").count(), 1, "{said}");
@@ -171,7 +221,7 @@ fn a_list_that_names_itself_behind_a_song_comes_to_an_end() {
     folder.file("a.wav", &wav(48_000, 2, 0.1, 1));
     let list = folder.file("self.m3u", b"a.wav\nself.m3u\n");
     let output = run(&["play", &list, "--output", "null", "--json", "--start-ms", "50"]);
-    assert_eq!(json(&output)["seconds_played"], 0.5, "{output:?}");
+    assert_eq!(json_of_a_part(&output)["seconds_played"], 0.5, "{output:?}");
     assert!(stderr(&output).contains("passed over: the playlist "), "{output:?}");
 }
 
@@ -246,7 +296,8 @@ fn another_place_is_tried_for_what_is_not_at_the_first() {
         <location>a%20b.wav</location></track><track><location>a%20b.wav</location></track></trackList></playlist>";
     let list = folder.file("list.xspf", list);
     let output = run(&["play", &list, "--output", "null", "--json", "--start-ms", "100"]);
-    assert_eq!(json(&output)["seconds_played"], 1.0, "{output:?}");
+    let summary = json(&output);
+    assert_eq!((&summary["seconds_played"], &summary["skipped"]), (&1.0.into(), &0.into()), "{output:?}");
 }
 
 #[cfg(unix)]
@@ -340,8 +391,8 @@ fn what_cannot_be_played_is_answered_with_a_sentence() {
         ("/nowhere/at/all.mp3", "cannot open /nowhere/at/all.mp3: No such file or directory"),
         (folder.0.to_str().unwrap(), "is no file"),
         (&folder.file("noise.mp3", &noise), "this is no audio that can be decoded"),
-        (&folder.file("empty.mp3", b""), "this is no audio that can be decoded"),
-        (&opus, "Opus cannot be decoded"),
+        (&folder.file("empty.mp3", b""), "no audio in it could be decoded"),
+        (&opus, "Opus is not supported"),
         (&page.url("/"), "is no stream but a page (text/html)"),
         (&missing.url("/live"), "the server answers 404 Not Found"),
         ("http://127.0.0.1:1/live", "Connection refused"),

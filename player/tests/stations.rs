@@ -389,6 +389,7 @@ fn a_local_list_may_name_files_with_colons() {
     assert!((0.9..1.1).contains(&seconds), "{output:?}");
     let said = stderr(&output);
     assert!(said.contains("list.m3u: 2, the first \"rtsp://b.example/2\""), "{said}");
+    assert_eq!((figures(&output)["skipped"].as_u64(), output.status.code()), (Some(2), Some(3)), "{output:?}");
 }
 
 #[test]

@@ -289,8 +289,9 @@ fn committed_file(options: &MmapOptions) -> StorageResult<Option<File>> {
 
 fn check_name(path: &Path) -> StorageResult<()> {
     match path.file_name() {
-        Some(_) => Ok(()),
-        None => Err(StorageError::NotAFile { path: path.to_owned(), what: "not the name of a file" }),
+        // What follows the name, a slash say, would stand before ".part". If a folder is there, the open says so.
+        Some(name) if path.as_os_str().as_encoded_bytes().ends_with(name.as_encoded_bytes()) || path.is_dir() => Ok(()),
+        _ => Err(StorageError::NotAFile { path: path.to_owned(), what: "not the name of a file" }),
     }
 }
 

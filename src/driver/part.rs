@@ -220,7 +220,11 @@ impl Part {
             Err(why) => why,
         };
         if data_len == 0 {
-            set_index_aside(&paths)?;
+            // One of ours says nothing without its data. Set aside, it would be taken for that of the next data there,
+            // which then would be removed, whosever they are.
+            if !index::looks_like_one(&paths.index) {
+                set_index_aside(&paths)?;
+            }
             return Self::begin(name, paths, file, wanted.header, mem::take(leftover)).map(Some);
         }
         set_aside(&paths)?;
@@ -305,9 +309,10 @@ impl Part {
             })?;
         if !dropped.is_empty() {
             // Or a stretch of zeros, say, would be believed next time, when the file has been reserved there.
-            index = index
-                .replace(&paths.index, &paths.new_index, &parsed.header, &kept)
-                .map_err(|e| failed(&paths.index, "replace", e))?;
+            index = with_room_of_set_aside(&paths, || {
+                let replaced = index.replace(&paths.index, &paths.new_index, &parsed.header, &kept);
+                replaced.map_err(|e| failed(&paths.index, "replace", e))
+            })?;
         }
         // A crash may have come before this when the file was begun.
         sync_folder(name)?;
@@ -405,6 +410,10 @@ impl Part {
         if end > limit {
             return Err(StorageError::FileSizeLimit { path: path.clone(), end, limit });
         }
+        // Lengths of files are signed: what is longer, the system calls an invalid argument.
+        if i64::try_from(end).is_err() {
+            return Err(failed(path, "extend", io::ErrorKind::FileTooLarge.into()));
+        }
         let full = |bytes| StorageError::DiskFull { path: path.clone(), bytes };
         // Asked first: a wish for more than there is would take all of it for a while, from everybody.
         let bytes = gaps.iter().map(|gap| gap.end - gap.start).sum();
@@ -467,7 +476,8 @@ impl Part {
                 Record { range: range.clone(), data_crc: crc.finalize() }
             })
             .collect();
-        journal.index.append(&records).map_err(|e| FlushError::Index(failed(&self.paths.index, "write", e)))?;
+        let mut append = || journal.index.append(&records).map_err(|e| failed(&self.paths.index, "write", e));
+        with_room_of_set_aside(&self.paths, &mut append).map_err(FlushError::Index)?;
         journal.durable.extend(new.iter().cloned());
         Ok(new.iter().map(|range| range.end - range.start).sum())
     }
@@ -514,7 +524,7 @@ impl Part {
         // A reader may be copying what lies behind: its pages must not go. Nor does Windows shorten a file that is mapped.
         let cut = store.coverage().end() > len || cfg!(windows) && self.file.metadata().is_ok_and(|it| it.len() > len);
         if cut {
-            self.cut(store, len)?;
+            with_room_of_set_aside(&self.paths, || self.cut(store, len))?;
         } else {
             self.shorten(len).map_err(|e| failed(data, "truncate", e))?;
             self.sync_or_lose(&mut journal, || disk::sync_all(&self.file))?;
@@ -539,11 +549,11 @@ impl Part {
         if synced.is_ok() {
             // The index after what was set aside: with it, the next open sees that there is something to remove.
             remove_set_aside(&self.paths);
-            if journal.index.is_at(&self.paths.index) {
-                let _ = fs::remove_file(&self.paths.index);
-            }
             if cut {
                 let _ = fs::remove_file(data);
+            }
+            if journal.index.is_at(&self.paths.index) {
+                let _ = fs::remove_file(&self.paths.index);
             }
         }
         let _ = self.file.unlock();

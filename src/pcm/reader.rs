@@ -6,11 +6,12 @@ use crate::{
     cells::bytes_of_mut,
     lifecycle::Stage,
     sync::{Deadline, Ordering::*},
-    wait::{Interrupts, Look, Patience, Waited},
+    wait::{Interrupts, Look, Patience, Waited, WakeAll},
 };
 use std::{marker::PhantomData, sync::Arc, time::Duration};
 
-/// Reads frames, in an audio callback. Dropping it cancels the stream: the writer gets [`PcmError::Cancelled`].
+/// Reads frames, in an audio callback. Dropping it cancels the stream: the writer gets [`PcmError::Cancelled`], and so does
+/// everybody who waits for frames to be heard.
 pub struct PcmReader<S> {
     pub(super) shared: Arc<Shared>,
     head: Playhead,
@@ -385,6 +386,9 @@ struct Ready {
 
 impl<S> Drop for PcmReader<S> {
     fn drop(&mut self) {
-        self.shared.cancel();
+        self.shared.reader_gone.set();
+        self.shared.life.cancel();
+        // Of a stream that is over already, too: somebody may wait for its frames to be heard.
+        self.shared.wake_all();
     }
 }

@@ -56,7 +56,7 @@ impl<S: Sample> PcmWriter<S> {
     /// Wait-free. Never allocates, frees, locks or enters the kernel.
     ///
     /// # Errors
-    /// [`PcmError::Stale`] if it is not the newest epoch.
+    /// [`PcmError::Stale`] if it is not the newest epoch; [`Finished`](PcmError::Finished) if it has [ended](Self::end_epoch).
     pub fn begin(&mut self, epoch: Epoch, media_frame: u64) -> Result<(), PcmError> {
         if epoch != self.shared.requested() {
             return Err(PcmError::Stale);

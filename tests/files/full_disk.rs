@@ -236,6 +236,55 @@ fn a_short_commit_without_room_for_its_copy_keeps_all_that_was_written() {
     });
 }
 
+/// Only a reservation, and the index of a new file, took the room of what was set aside; a flush, a resumed index that is
+/// written anew and a commit below what was written failed beside it.
+#[test]
+fn whatever_needs_room_takes_that_of_what_was_set_aside() {
+    alone_with_mounts(whatever_needs_room_takes_that_of_what_was_set_aside, || {
+        let tagged =
+            |scratch: &Scratch, tag: &str| MmapOptions { tag: tag.into(), ..MmapOptions::new(scratch.path("f")) };
+        // A file of `len` bytes that was given up, beside one that was set aside.
+        let beside = |len: u64| {
+            let scratch = small_disk();
+            let resource = open(tagged(&scratch, "v1")).unwrap();
+            resource.writer().unwrap().append(&pattern(1, 0..DISK / 3)).unwrap();
+            drop(resource);
+            let resource = open(tagged(&scratch, "v2")).unwrap();
+            resource.writer().unwrap().append(&pattern(2, 0..len)).unwrap();
+            (scratch, resource)
+        };
+        let is_gone = |scratch: &Scratch| !scratch.path("f.part.old").exists();
+
+        // A commit that makes a copy.
+        let (scratch, resource) = beside(DISK / 4);
+        resource.reactivate().unwrap();
+        fill(&scratch);
+        resource.writer().unwrap().commit(Some(DISK / 4 - 1)).unwrap();
+        assert_same(scratch.read("f"), pattern(2, 0..DISK / 4 - 1));
+        assert_eq!(scratch.names(), ["f", "filler"]);
+
+        // An index that grows.
+        let (scratch, resource) = beside(1);
+        resource.reactivate().unwrap();
+        let mut writer = resource.writer().unwrap();
+        fill(&scratch);
+        (1..300).for_each(|piece| writer.write_at(8 * piece, &[7]).unwrap());
+        assert_eq!(resource.flush().unwrap(), 299);
+        assert!(is_gone(&scratch));
+
+        // An index that is written anew.
+        let (scratch, resource) = beside(100);
+        drop(resource);
+        let mut data = scratch.read("f.part");
+        data[50] ^= 1;
+        scratch.write("f.part", &data);
+        fill(&scratch);
+        let resource = open(tagged(&scratch, "v2")).unwrap();
+        assert_eq!(resource.leftover(), Leftover::Resumed { bytes: 0, dropped: 100 });
+        assert!(is_gone(&scratch));
+    });
+}
+
 #[test]
 fn a_next_generation_without_room_leaves_the_committed_file_as_it_is() {
     alone_with_mounts(a_next_generation_without_room_leaves_the_committed_file_as_it_is, || {

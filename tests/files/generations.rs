@@ -296,3 +296,25 @@ fn nothing_stays_open_or_mapped_when_a_resource_goes() {
         });
     });
 }
+
+/// The index went first. Whoever died in between left data of which nothing told any more that they were ours: they
+/// stayed for good.
+#[test]
+fn the_index_outlives_the_data_that_a_commit_has_cut() {
+    use rustix::fs::inotify;
+    let scratch = Scratch::new();
+    let resource = open(MmapOptions::new(scratch.path("f"))).unwrap();
+    let mut writer = resource.writer().unwrap();
+    writer.append(&pattern(0, 0..100)).unwrap();
+    let watched = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
+    inotify::add_watch(&watched, scratch.path(""), inotify::WatchFlags::DELETE).unwrap();
+    writer.commit(Some(40)).unwrap();
+    let mut buf = [std::mem::MaybeUninit::uninit(); 4096];
+    let mut events = inotify::Reader::new(&watched, &mut buf);
+    let mut removed = Vec::new();
+    while let Ok(event) = events.next() {
+        removed.push(event.file_name().unwrap().to_str().unwrap().to_owned());
+    }
+    assert_eq!(removed, ["f.part", "f.part.index"]);
+    assert_eq!(scratch.names(), ["f"]);
+}

@@ -2,8 +2,8 @@
 
 use crate::{pattern, scratch::Scratch, threads::assert_is};
 use roundelay::{
-    Driver, DriverIo, MemDriver, MemOptions, MmapDriver, MmapOptions, OpenMode, Resource, ResourceStatus, Span,
-    StorageError, open,
+    Driver, DriverIo, MAX_OFFSET, MemDriver, MemOptions, MmapDriver, MmapOptions, OpenMode, Resource, ResourceStatus,
+    Span, StorageError, open,
 };
 
 const LEN: u64 = 100_000;
@@ -73,4 +73,27 @@ fn a_commit_with_a_length_ends_there() {
     writer.append(&pattern(0, 0..1000)).unwrap();
     writer.commit(Some(1000)).unwrap();
     assert_eq!(scratch.read("f"), pattern(0, 0..1000));
+}
+
+/// The length of the generation that was over was counted also where a write begins the next: there was no room, and the
+/// write succeeded. After a failure there was room, and no write succeeded.
+#[test]
+fn room_of_a_committed_file_is_what_a_write_takes() {
+    let scratch = Scratch::new();
+    let options =
+        |name| MmapOptions { len: Some(5), mode: OpenMode::ReadWrite, ..MmapOptions::new(scratch.path(name)) };
+    let resource = open(options("f")).unwrap();
+    let mut writer = resource.writer().unwrap();
+    writer.append(b"hello").unwrap();
+    assert_eq!(writer.room(), 0);
+    writer.commit(None).unwrap();
+    assert_eq!(writer.room(), MAX_OFFSET - 5);
+    assert_eq!(writer.try_append(b"more").unwrap(), 4);
+    assert_eq!(writer.room(), MAX_OFFSET - 9);
+
+    let resource = open(options("g")).unwrap();
+    let mut writer = resource.writer().unwrap();
+    resource.fail(StorageError::other("gone"));
+    assert_eq!(writer.room(), 0);
+    assert_is!(writer.try_append(b"hello"), Err(StorageError::Failed(_)));
 }

@@ -367,6 +367,22 @@ fn an_index_without_data_says_nothing_of_the_file_that_follows() {
     assert_eq!(scratch.read("f.part.index.old"), b"of f.part.old");
 }
 
+/// The index of another format was set aside without data. What was somebody else's and came to lie beside it was then
+/// taken for ours, and removed at the commit.
+#[test]
+fn an_index_without_data_makes_nobody_elses_file_ours() {
+    let interrupted = Interrupted::new(Some(LEN));
+    let mut index = interrupted.index.clone();
+    index[8] += 1;
+    let scratch = Scratch::new();
+    scratch.write("f.part.index", &index);
+    drop(open(wanted(&scratch, Some(LEN))).unwrap());
+    assert_eq!(scratch.names(), [""; 0]);
+    scratch.write("f.part", b"somebody's file");
+    assert_eq!(go_on(&scratch, wanted(&scratch, Some(LEN))), Leftover::SetAside { why: IndexProblem::Missing });
+    assert_eq!(scratch.read("f.part.old"), b"somebody's file");
+}
+
 /// The empty file that it had made for itself stayed.
 #[test]
 fn an_open_that_finds_the_index_in_the_way_leaves_nothing() {

@@ -6,12 +6,25 @@ use crate::{
     scratch::Scratch,
     threads::assert_is,
 };
-use roundelay::{Leftover, MmapOptions, OpenMode, ResourceStatus, StorageError, open};
+use roundelay::{Leftover, MAX_OFFSET, MmapOptions, OpenMode, ResourceStatus, StorageError, open};
 use rustix::process::{Resource::Fsize, Rlimit, getrlimit, setrlimit};
-use std::{fs, os::unix::fs::MetadataExt, thread};
+use std::{fs, io::ErrorKind, os::unix::fs::MetadataExt, thread};
 
 fn limit_files_to(bytes: Option<u64>) {
     setrlimit(Fsize, Rlimit { current: bytes, maximum: getrlimit(Fsize).maximum }).unwrap();
+}
+
+/// Offsets reach twice as far as the lengths of files. "Invalid argument", it said.
+#[test]
+fn a_write_beyond_the_length_of_any_file_is_an_error_in_words() {
+    let scratch = Scratch::new();
+    let resource = open(MmapOptions::new(scratch.path("f"))).unwrap();
+    let mut writer = resource.writer().unwrap();
+    for offset in [i64::MAX as u64, 1 << 63, MAX_OFFSET - 1] {
+        assert_is!(writer.write_at(offset, b"x"), Err(StorageError::File { source, .. })
+            if source.kind() == ErrorKind::FileTooLarge);
+    }
+    writer.append(b"active still").unwrap();
 }
 
 /// The system's answer is a signal that ends the process.

@@ -25,10 +25,11 @@ fn make_pipe(scratch: &Scratch, name: &str) {
 #[test]
 fn a_path_that_names_no_file_is_refused() {
     for mode in MODES {
-        for path in ["", "/", ".", "..", "x/..", "/.."] {
+        for path in ["", "/", ".", "..", "x/..", "/..", "nothing/", "nothing/."] {
             let error = open(options(path, mode)).unwrap_err();
             let shown = if path.is_empty() { "an empty path" } else { path };
             assert_eq!(error.to_string(), format!("{shown} is not the name of a file"));
+            assert_is!(MmapDriver::discard(path), Err(StorageError::NotAFile { .. }));
         }
     }
 }

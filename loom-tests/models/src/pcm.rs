@@ -30,7 +30,13 @@ models! {
     all_is_played_before_a_new_epoch_ends => played_out(true, Decoder::end),
     a_seek_takes_an_end_back => taken_back(),
     a_drain_ends_with_the_last_frame => drained(),
+    a_drain_does_not_end_by_a_seek => drained_behind_a_seek(),
+    only_what_was_heard_is_said_to_be => heard_behind_a_seek(),
     a_seek_ends_a_wait_for_room => seek_ends_wait(),
+    a_seek_ends_a_drain => seek_ends_drain(),
+    a_drain_ends_by_a_reader_that_waits => waits_while_it_drains(),
+    the_end_of_an_epoch_ends_a_wait_for_frames => end_ends_wait(Decoder::end),
+    the_end_ends_a_wait_for_frames => end_ends_wait(finish),
     a_reader_that_waits_makes_room => both_wait(),
     a_tap_hears_what_was_heard => tap(2, false),
     a_tap_leaves_out_what_was_skipped => tap(1, true),
@@ -327,7 +333,7 @@ fn taken_back() {
 
 /// Nobody is told that all was played before the last frame is.
 fn drained() {
-    explore(AtMost(3), || {
+    explore(AtMost(2), || {
         let (mut decoder, reader) = open(2);
         let control = reader.control();
         let mut listener = Listener::new(reader);
@@ -350,6 +356,54 @@ fn drained() {
     });
 }
 
+/// An epoch that has ended, and a seek that is answered by another one, which ends with the stream: nothing is played, and
+/// nobody is told that all was.
+fn drained_behind_a_seek() {
+    explore(AtMost(2), || {
+        let (mut decoder, reader) = open(2);
+        let control = reader.control();
+        decoder.step();
+        let mut decoder = decoder.end().unwrap();
+        let deciding = thread::spawn(move || {
+            decoder.writer.control().seek();
+            decoder.seek();
+            decoder.step();
+            finish(decoder)
+        });
+        let drained = control.wait_drained(Duration::ZERO);
+        assert_ne!(drained, Ok(()), "EARLY end: nothing was played");
+        deciding.join().unwrap();
+        drop(reader);
+    });
+}
+
+/// A seek is answered, and ended; the next one makes it stale before anything is played. What is played of that is not taken
+/// for the first one's, nor is the first one said to be without an answer.
+fn heard_behind_a_seek() {
+    explore(AtMost(2), || {
+        let (mut decoder, reader) = open(2);
+        let control = reader.control();
+        let epoch = control.seek();
+        decoder.seek();
+        decoder.step();
+        let mut decoder = decoder.end().unwrap();
+        let playing = thread::spawn(move || {
+            decoder.writer.control().seek();
+            decoder.seek();
+            decoder.step();
+            let mut listener = Listener::new(reader);
+            listener.fill(1, 0);
+            (decoder, listener)
+        });
+        match control.wait_heard(epoch, Duration::ZERO) {
+            Ok(()) => panic!("UNHEARD"),
+            Err(PcmError::Stale | PcmError::TimedOut) => {}
+            Err(other) => panic!("UNANSWERED: {other}"),
+        }
+        playing.join().unwrap();
+    });
+}
+
 fn seek_ends_wait() {
     explore(AtMost(3), || {
         let (mut decoder, reader) = open(1);
@@ -362,6 +416,46 @@ fn seek_ends_wait() {
         });
         control.seek();
         decoding.join().unwrap();
+    });
+}
+
+/// The frame in hand is never played.
+fn seek_ends_drain() {
+    explore(AtMost(3), || {
+        let (mut decoder, reader) = open(1);
+        decoder.step();
+        let control = reader.control();
+        let draining = thread::spawn(move || {
+            assert_eq!(decoder.writer.drain(decoder.epoch), Err(PcmError::Stale));
+            decoder
+        });
+        control.seek();
+        draining.join().unwrap();
+    });
+}
+
+/// A reader that is no callback wakes whoever waits for its playhead, once it comes for more.
+fn waits_while_it_drains() {
+    explore(AtMost(2), || {
+        let (mut decoder, mut reader) = open(1);
+        decoder.step();
+        let draining = thread::spawn(move || {
+            assert_eq!(decoder.writer.drain(decoder.epoch), Ok(()));
+            decoder
+        });
+        reader.fill(&mut [0]);
+        assert_eq!(reader.wait(1), Ok(0));
+        draining.join().unwrap();
+    });
+}
+
+/// A reader that is no callback waits for a frame that will not come.
+fn end_ends_wait(end: fn(Decoder) -> Option<Decoder>) {
+    explore(AtMost(3), move || {
+        let (decoder, mut reader) = open(1);
+        let ending = thread::spawn(move || end(decoder));
+        assert_eq!(reader.wait(1), Ok(0));
+        ending.join().unwrap();
     });
 }
 

@@ -115,7 +115,7 @@ fn slot_used_again() {
 fn last_look() {
     explore(Any, || {
         let line = Line::<1>::new();
-        let deadline = Deadline::after(Duration::ZERO);
+        let deadline = Deadline::after(Duration::from_secs(1));
         let (other, clock) = (line.clone(), deadline.clone());
         let sleeper = thread::spawn(move || {
             let patience = Patience { deadline: Some(&clock), interrupts: None, from: None };

@@ -84,6 +84,11 @@ impl Container {
         matches!(self, Self::Mp4 | Self::Aiff | Self::Caf | Self::Matroska)
     }
 
+    /// Whether its audio follows what says what it is, and no index is needed to begin with.
+    pub(super) fn begins_at_once(self) -> bool {
+        matches!(self, Self::Aiff | Self::Matroska)
+    }
+
     /// Whether it is known by its first bytes alone, and all of a file.
     pub(super) fn is_file(self) -> bool {
         self.has_index() || self == Self::Wav

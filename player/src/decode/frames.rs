@@ -377,6 +377,13 @@ impl<'a> Frames<'a> {
                 last = at;
             }
         }
+        // A frame that lost bytes has a later one before its end. By chance, its checksum may be right somewhere.
+        let searched = &self.ahead.bytes()[..at];
+        let is_later = |next: Header| stream.has(&next) && next.number > header.number;
+        let mut syncs = (1..at).filter(|&at| searched[at] == 0xff);
+        if syncs.any(|at| flac::header(&searched[at..]).is_some_and(is_later)) {
+            return Ok(None);
+        }
         Ok(first.map(|len| Found { header, len, data_to: last }))
     }
 

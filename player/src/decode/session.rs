@@ -225,23 +225,33 @@ impl<D: DriverIo> Decoder<D> {
             Err(stop) => return self.end_of(stop, place),
         }
         let (container, len) = (opening.container, self.source_len(&opening));
-        let (source, progress) = self.source(cursor, &opening);
-        let reason = match Demuxer::open(source, container, len, Way::ByIndex, &progress) {
-            Ok(demuxer) => return self.play(demuxer, opening, place, progress),
-            Err(reason) => reason,
+        // From the beginning on, nothing has to be here but that. Of a file that is cut, the end of which its reader looks
+        // for, the rest can be played so.
+        let ways = match self.options.live || !container.has_index() {
+            true => &[Way::ByIndex][..],
+            false if container.begins_at_once() && place.from.is_none() => &[Way::Forward, Way::ByIndex],
+            false => &[Way::ByIndex, Way::Forward],
         };
-        // Of a file that is cut, the end of which its reader looks for, the rest can be played.
-        if container.has_index()
-            && !self.options.live
-            && matches!(reason, OpenError::Symphonia(_))
-            && !matches!(progress.stop(), Some(Stop::Interrupted | Stop::Cancelled | Stop::Failed(_)))
-            && cursor.seek_to(opening.start).is_ok()
-        {
+        let mut failed = None;
+        for &way in ways {
+            if failed.is_some() && cursor.seek_to(opening.start).is_err() {
+                break;
+            }
             let (source, progress) = self.source(cursor, &opening);
-            if let Ok(demuxer) = Demuxer::open(source, container, len, Way::Forward, &progress) {
-                return self.play(demuxer, opening, place, progress);
+            let reason = match Demuxer::open(source, container, len, way, &progress) {
+                Ok(demuxer) => return self.play(demuxer, opening, place, progress),
+                Err(reason) => reason,
+            };
+            let is_over = !matches!(reason, OpenError::Symphonia(_))
+                || matches!(progress.stop(), Some(Stop::Interrupted | Stop::Cancelled | Stop::Failed(_)));
+            if failed.is_none() || is_over || way == Way::ByIndex {
+                failed = Some((reason, progress));
+            }
+            if is_over {
+                break;
             }
         }
+        let (reason, progress) = failed.expect("there is a way at least");
         self.failed_to_open(cursor, reason, &progress, &opening, place)
     }
 

@@ -10,7 +10,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "fetcher/claim-stays-a-gap",
         why: "a gap that somebody fills right now is handed out again",
-        edits: &[edit(GAPS, &["fn claim(&mut self"], "self.free.remove(claim.clone());", "")],
+        edits: &[edit(GAPS, &["fn take"], "self.free.remove(claim.clone());", "")],
         caught_by: &["fetcher::two_fetchers_write_no_byte_twice_and_one_commits"],
         symptom: "WRITTEN TWICE",
         ..Mutant::NONE

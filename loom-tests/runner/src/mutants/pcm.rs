@@ -24,7 +24,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "pcm/answer-looked-at-before-the-end",
         why: "frames of a later answer are told as being at the place of this one",
         edits: &[
-            edit(READER, &["fn look("], "self.look_at_the_end(shared, self.position + wanted)", "Stage::Active"),
+            edit(READER, &["fn look("], "self.look_at_the_end(shared, self.position + wanted)", "Over::NOTHING"),
             edit(READER, &["fn look("], "self.position < answer.1", "true"),
             edit(READER, &["fn look("], "answer = answered().ok_or(Silence(ReadError::NotYet))?;", ""),
         ],
@@ -105,12 +105,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "pcm/ended-whatever-the-epoch",
         why: "the end of an older epoch is taken for that of this one",
-        edits: &[edit(
-            FILE,
-            &["impl Over", "fn of"],
-            "self.ended == epoch",
-            "self.ended <= epoch",
-        )],
+        edits: &[edit(FILE, &["impl Over", "fn of"], "self.ended == epoch", "self.ended <= epoch")],
         caught_by: &["pcm::a_seek_takes_an_end_back"],
         symptom: "ENDED by an older epoch",
         ..Mutant::NONE
@@ -118,22 +113,41 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "pcm/drained-after-the-window",
         why: "the end of an epoch is asked for after its frames, and the last ones are not waited for",
-        edits: &[edit(
-            FILE,
-            &["fn progress"],
-            "Progress {
-                epoch,
-                stage,
-                frames: Some(Frames { heard: playhead - base, queued: end.saturating_sub(playhead), end }),
-            }",
-            "Progress {
-                epoch,
-                stage: self.over().of(epoch),
-                frames: Some(Frames { heard: playhead - base, queued: end.saturating_sub(playhead), end }),
-            }",
-        )],
+        edits: &[edit(FILE, &["fn progress"], "over.of(epoch)", "self.over().of(epoch)")],
         caught_by: &["pcm::a_drain_ends_with_the_last_frame"],
         symptom: "EARLY end",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "pcm/drained-without-an-answer",
+        why: "an epoch has ended, and the writer changes over to the next one: that has frames still",
+        edits: &[edit(FILE, &["fn progress"], "stage: «over.stage»", "over.of(requested)")],
+        caught_by: &["pcm::a_drain_does_not_end_by_a_seek"],
+        symptom: "EARLY end",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "pcm/unanswered-while-it-changes-over",
+        why: "an epoch has ended, and the writer changes over to the next one: it has answered",
+        edits: &[edit(FILE, &["fn progress"], "stage: «over.stage»", "over.of(requested)")],
+        caught_by: &["pcm::only_what_was_heard_is_said_to_be"],
+        symptom: "UNANSWERED",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "pcm/drained-by-a-later-answer",
+        why: "a seek was answered behind the look at what was asked for, and the stream ends with its frames",
+        edits: &[edit(FILE, &["fn progress"], "answered >= requested", "answered == requested")],
+        caught_by: &["pcm::a_drain_does_not_end_by_a_seek"],
+        symptom: "EARLY end",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "pcm/heard-after-the-answer",
+        why: "the playhead of the next epoch is taken for that of this one, of which nothing was heard",
+        edits: &[edit(FILE, &["fn progress"], "playhead.max(base)", "self.playhead().max(base)")],
+        caught_by: &["pcm::only_what_was_heard_is_said_to_be"],
+        symptom: "UNHEARD",
         ..Mutant::NONE
     },
     Mutant {
@@ -188,7 +202,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "pcm/seek-wakes-nobody",
         why: "the decoder sleeps for room that its stale frames will never need",
         edits: &[edit(TAP, &["fn seek"], "self.shared.room.notify_all();", "")],
-        caught_by: &["pcm::a_seek_ends_a_wait_for_room"],
+        caught_by: &["pcm::a_seek_ends_a_wait_for_room", "pcm::a_seek_ends_a_drain"],
         symptom: "deadlock",
         ..Mutant::NONE
     },
@@ -295,7 +309,23 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "pcm/wait-wakes-nobody",
         why: "a reader that is no callback sleeps for frames, and the writer for the room that it does not know of",
         edits: &[edit(READER, &["fn wait_until"], "shared.room.notify(0..head.position);", "")],
-        caught_by: &["pcm::a_reader_that_waits_makes_room"],
+        caught_by: &["pcm::a_reader_that_waits_makes_room", "pcm::a_drain_ends_by_a_reader_that_waits"],
+        symptom: "deadlock",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "pcm/end-of-an-epoch-wakes-nobody",
+        why: "a reader that is no callback sleeps for frames that will not come",
+        edits: &[edit(WRITER, &["fn end_epoch"], "self.shared.frames.notify_all();", "")],
+        caught_by: &["pcm::the_end_of_an_epoch_ends_a_wait_for_frames"],
+        symptom: "deadlock",
+        ..Mutant::NONE
+    },
+    Mutant {
+        name: "pcm/end-wakes-nobody",
+        why: "a reader that is no callback sleeps for frames that will not come",
+        edits: &[edit(WRITER, &["fn finish"], "shared.wake_all();", "")],
+        caught_by: &["pcm::the_end_ends_a_wait_for_frames"],
         symptom: "deadlock",
         ..Mutant::NONE
     },

@@ -430,3 +430,20 @@ fn what_is_no_audio_is_named() {
         assert!(error.contains(name), "{error}");
     }
 }
+
+#[test]
+fn aiff_is_heard_as_it_comes() {
+    // Its reader looked for the end first: from a server without ranges, nothing was heard before that had come.
+    let (bytes, samples) = aiff();
+    let mut deck = Deck::new(1 << 17, file());
+    // Frames are handed on in blocks, the first of a quarter of a second.
+    let (first, rest) = bytes.split_at(bytes.len() - 4_000);
+    deck.writer.append(first).unwrap();
+    let (mut reader, _) = deck.opened.recv_timeout(PATIENCE).expect("there is sound before the end has come");
+    let before = play(&mut reader, 4_000);
+    deck.writer.append(rest).unwrap();
+    deck.writer.commit(None).unwrap();
+    assert!([before, play(&mut reader, usize::MAX)].concat() == samples);
+    deck.ended.recv_timeout(PATIENCE).unwrap().unwrap();
+    deck.decoding.join();
+}
