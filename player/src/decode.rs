@@ -139,6 +139,9 @@ pub enum LeftOut {
     /// A part of it does not say what is in it.
     #[error("passed over a part of the stream: its beginning is damaged")]
     Damaged,
+    /// It ends inside of a page of Ogg, and nothing of that page is heard.
+    #[error("the file is cut: its last page is not all there")]
+    LastPage,
     /// It has an end before the one it names.
     #[error("the file is cut: {heard:.1} of {promised:.1} seconds are in it")]
     Cut {

@@ -136,7 +136,8 @@ impl Metadata {
     ///
     /// Values may contain quotes (`StreamTitle='Don't';`), may lack the closing quote where the block ends, and may be
     /// in UTF-8, with a character cut at the end, or in Windows-1252. A title may be a list of fields itself
-    /// (`title="Song",artist="Singer"`), as large networks send it.
+    /// (`title="Song",artist="Singer"`), as large networks send it, or have entities (`Tom &amp; Jerry`), as programs send
+    /// it that take it from a web page.
     #[must_use]
     pub fn parse(block: &[u8]) -> Self {
         let length = block.iter().position(|&byte| byte == 0).unwrap_or(block.len());
@@ -148,7 +149,7 @@ impl Metadata {
             let value = || printable(&text::decode(value));
             if key.eq_ignore_ascii_case(b"StreamTitle") {
                 let title = value();
-                metadata.title = Some(title_in_fields(&title).unwrap_or(title));
+                metadata.title = Some(text::without_entities(&title_in_fields(&title).unwrap_or(title)));
             } else if key.eq_ignore_ascii_case(b"StreamUrl") {
                 metadata.url = Some(value());
             }
@@ -338,6 +339,16 @@ mod tests {
                 "{sent}"
             );
         }
+    }
+
+    #[test]
+    fn entities_in_a_title_are_characters() {
+        let sent = "StreamTitle='Tom &amp; Jerry; L&#8217;amour';StreamUrl='http://x/?a=1&amp;b';";
+        let metadata = Metadata::parse(sent.as_bytes());
+        assert_eq!(metadata.title.as_deref(), Some("Tom & Jerry; L\u{2019}amour"));
+        assert_eq!(metadata.url.as_deref(), Some("http://x/?a=1&amp;b"));
+        let fields = br#"StreamTitle='title="A &quot;B&quot;",artist="C &amp; D"';"#;
+        assert_eq!(title_of(fields).as_deref(), Some("C & D - A \"B\""));
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //! the network leads into the network only, never to a file of this machine. An entry may be a playlist again: follow
 //! [`MOST_NESTED`] of them, and no more, since they may lead in a circle.
 //!
-//! Nothing here does I/O.
+//! Nothing here does I/O, but for a look at which reading of a path leads to a file.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -288,9 +288,23 @@ fn resolve(address: &str, base: Base<'_>) -> Option<String> {
             // Without two slashes behind it, a colon is part of the name of a file.
             Ok(url) if address.contains("://") && url.scheme().len() > 1 => web(url),
             Err(_) if starts_with(address, "http://") || starts_with(address, "https://") => None,
-            _ => base.parent().unwrap_or(Path::new("")).join(address).to_str().map(str::to_owned),
+            _ => path_of(address, base.parent().unwrap_or(Path::new(""))),
         },
     }
+}
+
+/// The path that `name` leads to from `folder`. What no file is called is read as other programs write it: with the
+/// backslashes of Windows, or escaped as in an address.
+fn path_of(name: &str, folder: &Path) -> Option<String> {
+    let with_slashes = name.replace('\\', "/");
+    let readings = [unescape(name), with_slashes.clone(), unescape(&with_slashes)];
+    let as_written = folder.join(name);
+    let path = if as_written.exists() {
+        None
+    } else {
+        readings.iter().map(|name| folder.join(name)).find(|path| path.exists())
+    };
+    path.unwrap_or(as_written).to_str().map(str::to_owned)
 }
 
 /// As [`text::printable`], and no longer than anybody reads.

@@ -30,7 +30,7 @@ use crate::icy::{IcyDemux, Piece};
 use crate::playlist::{self, Playlist};
 use crate::redirects::{Cookies, FollowError, follow, personal};
 use crate::response_head::TolerantHeads;
-use crate::text::{self, printable};
+use crate::text;
 use crate::timeline::{Connection, Timeline};
 
 /// A station that takes longer to answer, or sends nothing for so long, is called again.
@@ -561,7 +561,7 @@ impl Reception {
     /// Before the first byte of the connection is published: whoever reads that byte knows where it came from.
     fn note_connection(&self, response: &Response<Body>) {
         let connection = Connection {
-            station_name: header(response, "icy-name").map(|name| printable(&name)),
+            station_name: header(response, "icy-name").map(|name| text::without_entities(&name)),
             content_type: content_type(response).map(str::to_owned),
         };
         self.timeline.connected(self.writer.position(), connection);

@@ -49,6 +49,74 @@ pub(crate) fn printable(text: &str) -> String {
     kept.trim().to_owned()
 }
 
+/// Text in which the entities of web pages (`&amp;`, `&eacute;`, `&#8217;`) are characters, as in [`printable`]. What is
+/// no entity stays as it is.
+pub(crate) fn without_entities(text: &str) -> String {
+    const LONGEST: usize = 8;
+    let mut read = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, behind)) = rest.split_once('&') {
+        read.push_str(before);
+        let name = behind.split_once(';').filter(|(name, _)| name.len() <= LONGEST);
+        match name.and_then(|(name, after)| entity(name).zip(Some(after))) {
+            Some((character, after)) => {
+                read.push(character);
+                rest = after;
+            }
+            None => {
+                read.push('&');
+                rest = behind;
+            }
+        }
+    }
+    read.push_str(rest);
+    printable(&read)
+}
+
+/// The character that stands between `&` and `;`.
+fn entity(name: &str) -> Option<char> {
+    /// From U+00A0 on.
+    const LATIN: &str = "nbsp iexcl cent pound curren yen brvbar sect uml copy ordf laquo not shy reg macr deg plusmn \
+        sup2 sup3 acute micro para middot cedil sup1 ordm raquo frac14 frac12 frac34 iquest Agrave Aacute Acirc Atilde \
+        Auml Aring AElig Ccedil Egrave Eacute Ecirc Euml Igrave Iacute Icirc Iuml ETH Ntilde Ograve Oacute Ocirc Otilde \
+        Ouml times Oslash Ugrave Uacute Ucirc Uuml Yacute THORN szlig agrave aacute acirc atilde auml aring aelig ccedil \
+        egrave eacute ecirc euml igrave iacute icirc iuml eth ntilde ograve oacute ocirc otilde ouml divide oslash \
+        ugrave uacute ucirc uuml yacute thorn yuml";
+    const OTHERS: [(&str, char); 14] = [
+        ("amp", '&'),
+        ("lt", '<'),
+        ("gt", '>'),
+        ("quot", '"'),
+        ("apos", '\''),
+        ("ndash", '\u{2013}'),
+        ("mdash", '\u{2014}'),
+        ("lsquo", '\u{2018}'),
+        ("rsquo", '\u{2019}'),
+        ("ldquo", '\u{201c}'),
+        ("rdquo", '\u{201d}'),
+        ("bull", '\u{2022}'),
+        ("hellip", '\u{2026}'),
+        ("euro", '\u{20ac}'),
+    ];
+    let Some(number) = name.strip_prefix('#') else {
+        let other = OTHERS.iter().find(|(other, _)| *other == name).map(|&(_, character)| character);
+        return other.or_else(|| ('\u{a0}'..).zip(LATIN.split(' ')).find(|(_, latin)| *latin == name).map(|(c, _)| c));
+    };
+    if !number.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return None;
+    }
+    let number = match number.strip_prefix(['x', 'X']) {
+        Some(digits) => u32::from_str_radix(digits, 16).ok()?,
+        None => number.parse().ok()?,
+    };
+    match u8::try_from(number) {
+        // Meant as Windows-1252, as in web pages.
+        Ok(byte @ 0x80..=0x9f) => WINDOWS_1252.decode_without_bom_handling(&[byte]).0.chars().next(),
+        _ => char::from_u32(number),
+    }
+    .filter(|&character| character != '\0')
+}
+
 /// A path, for people.
 pub(crate) fn printable_path(path: &std::path::Path) -> String {
     printable(&path.to_string_lossy())
@@ -109,6 +177,23 @@ mod tests {
             (b"\xc3\xb6 cut\xc3 - \xc3\xa4", "\u{f6} cut - \u{e4}"),
         ] {
             assert_eq!(decode(bytes), text, "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn entities_are_characters() {
+        for (sent, text) in [
+            ("Tom &amp; Jerry", "Tom & Jerry"),
+            ("L&#8217;&eacute;t&eacute; &#x27;90 &#X27; &lt;3", "L\u{2019}\u{e9}t\u{e9} '90 ' <3"),
+            ("&Uuml;ber &yuml;&iexcl; &#150; &euro;", "\u{dc}ber \u{ff}\u{a1} \u{2013} \u{20ac}"),
+            ("&amp;amp;", "&amp;"),
+            (
+                "R&B; AT&T &; && &unknown; &#; &#x; &#+5; &#0; &#99999999; &#xd800; &amp",
+                "R&B; AT&T &; && &unknown; &#; &#x; &#+5; &#0; &#99999999; &#xd800; &amp",
+            ),
+            ("a&#27;[2J&#x202e;b&#10;", "a[2Jb"),
+        ] {
+            assert_eq!(without_entities(sent), text, "{sent}");
         }
     }
 

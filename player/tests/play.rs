@@ -288,6 +288,30 @@ fn a_file_of_unknown_length_that_comes_in_chunks_is_played_once() {
     assert_eq!((&summary["reconnects"], server.asked().len()), (&0.into(), 1));
 }
 
+/// Lists of Windows have backslashes, and VLC's are escaped as addresses are. A file that is called so comes first.
+#[cfg(unix)]
+#[test]
+fn a_path_is_read_as_it_leads_to_a_file() {
+    let folder = Folder::new("paths");
+    for within in ["A b", "\u{e9}", "100%25"] {
+        std::fs::create_dir(folder.0.join(within)).unwrap();
+    }
+    for name in ["A b/one.wav", "\u{e9}/two.wav", "100%25/c.wav", "100%25/A%20b.wav", "back\\slash.wav"] {
+        folder.file(name, &wav(48_000, 2, 0.2, 1));
+    }
+    let names =
+        ["A b\\one.wav", ".\\\u{e9}\\two.wav", "A%20b/one.wav", "%C3%A9/two.wav", "A%20b\\one.wav", "back\\slash.wav"];
+    let within = folder.file("100%25/list.m3u", b"c.wav\nA%20b.wav\n..\\A%20b\\one.wav\n");
+    let m3u = folder.file("list.m3u", names.join("\r\n").as_bytes());
+    let files = names.iter().enumerate().map(|(at, name)| format!("File{}={name}\r\n", at + 1));
+    let pls = folder.file("list.pls", format!("[playlist]\r\n{}", files.collect::<String>()).as_bytes());
+    for (list, seconds) in [(within, 0.6), (m3u, 1.2), (pls, 1.2)] {
+        let played = json(&run(&["play", &list, "--output", "null", "--json", "--start-ms", "100"]));
+        let heard = played["seconds_played"].as_f64().unwrap();
+        assert!((heard - seconds).abs() < 0.001, "{list}: {played}");
+    }
+}
+
 #[test]
 fn another_place_is_tried_for_what_is_not_at_the_first() {
     let folder = Folder::new("xspf");

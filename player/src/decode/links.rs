@@ -58,6 +58,21 @@ fn page(source: &impl Look, at: u64) -> Result<Option<Page>, Stop> {
     }))
 }
 
+/// Whether a file of `len` bytes ends before the last page in it does.
+pub(super) fn ends_in_a_page(source: &impl Look, len: u64) -> Result<bool, Stop> {
+    /// With all its segments, and each of them full.
+    const MOST_PAGE_BYTES: u64 = (PAGE_HEADER_BYTES + 255 + 255 * 255) as u64;
+    let at = len.saturating_sub(MOST_PAGE_BYTES);
+    let bytes = source.look(at, (len - at) as usize)?;
+    let Some(page) = bytes.windows(5).rposition(|window| window == b"OggS\0").map(|at| &bytes[at..]) else {
+        return Ok(false);
+    };
+    let table = page.get(PAGE_HEADER_BYTES - 1).and_then(|&segments| page[PAGE_HEADER_BYTES..].get(..segments.into()));
+    let page_bytes =
+        table.map(|table| PAGE_HEADER_BYTES + table.len() + table.iter().map(|&len| usize::from(len)).sum::<usize>());
+    Ok(page_bytes.is_none_or(|page_bytes| page.len() < page_bytes))
+}
+
 /// Where a page begins in `bytes`.
 fn find_page(bytes: &[u8]) -> Option<usize> {
     const NAME: &[u8] = b"OggS\0";
@@ -219,6 +234,21 @@ mod tests {
             let noisy = [&link[..], &vec![b'O'; noise], &link].concat();
             assert_eq!(boundary(&noisy, 0), Some((link.len() + noise) as u64));
         }
+    }
+
+    #[test]
+    fn a_file_that_ends_inside_of_its_last_page_is_cut() {
+        let stream = [page(2, b"\x01vorbis"), page(0, &[1; 200]), page(4, &[2; 90])].concat();
+        let last = stream.len() - page(4, &[2; 90]).len();
+        for len in 0..=stream.len() {
+            let file = stream[..len].to_vec();
+            // Of less than its name nothing can be said.
+            let is_cut = if len > last { len >= last + 5 && len < stream.len() } else { continue };
+            assert_eq!(ends_in_a_page(&file, len as u64).unwrap(), is_cut, "{len}");
+        }
+        let tagged = [&stream[..], &[b'x'; 128]].concat();
+        assert!(!ends_in_a_page(&tagged, tagged.len() as u64).unwrap());
+        assert!(!ends_in_a_page(&Vec::new(), 0).unwrap());
     }
 
     #[test]

@@ -12,9 +12,10 @@ use symphonia::core::errors::Error as SymphoniaError;
 
 use super::foreign::{self, KIND_BYTES};
 use super::format::{Container, Demuxer, OpenError, Packet, Way};
+use super::links;
 use super::opening::{Containers, Opening, Unopened};
 use super::sink::Sink;
-use super::stream::{Progress, Stop};
+use super::stream::{self, Progress, Stop};
 use super::{DecodeError, DecodeOptions, LeftOut, Moved, Shared, Target, WhenLapped, lock};
 use crate::timeline::{Moment, Timeline};
 
@@ -88,6 +89,8 @@ pub(super) struct Decoder<D: DriverIo> {
     pub(super) lost_at: Option<u64>,
     /// It was lost, and nothing was decoded since.
     is_lost: bool,
+    /// The file ends inside of a page, and that was told.
+    is_cut: bool,
     /// Why nothing was heard, if nothing was.
     reason: Option<DecodeError>,
 }
@@ -151,6 +154,7 @@ impl<D: DriverIo> Decoder<D> {
             barren_from: place.offset,
             lost_at: None,
             is_lost: false,
+            is_cut: false,
             reason: None,
         }
     }
@@ -458,6 +462,15 @@ impl<D: DriverIo> Decoder<D> {
             && session.clock.seconds + LEAST_CUT_SECONDS < promised
         {
             self.leave_out(LeftOut::Cut { heard: session.clock.seconds, promised });
+        }
+        if !self.options.live
+            && !self.is_cut
+            && matches!((&stop, demuxer.container), (Some(Stop::Complete), Container::Ogg))
+            && let Some(len) = self.file_len()
+            && links::ends_in_a_page(&stream::peek(&self.reader, &self.shared, &self.timeline, 0), len).unwrap_or(false)
+        {
+            self.is_cut = true;
+            self.leave_out(LeftOut::LastPage);
         }
         let seconds = session.clock.seconds;
         // What is wanted may be in what follows.

@@ -723,6 +723,19 @@ fn a_file_that_is_cut_says_so() {
     assert_eq!(heard.frames(), 60 * 1_152);
 }
 
+/// A page is up to a second long. What was cut off with it was once left out without a word.
+#[test]
+fn a_file_that_ends_inside_of_a_page_says_so() {
+    let (ogg, samples) = ogg_with_bad_packets(0, BLOCKS);
+    let cut = hear(&ogg[..ogg.len() - 20], file());
+    assert_eq!(cut.left_out, [LeftOut::LastPage]);
+    assert_eq!(cut.frames() * CHANNELS, samples.len() - BLOCK_FRAMES * CHANNELS);
+    let behind_a_whole = hear(&[&ogg[..], &ogg[..ogg.len() - 20]].concat(), file());
+    assert_eq!(behind_a_whole.left_out, [LeftOut::LastPage]);
+    assert_eq!(hear(&ogg, file()).left_out, []);
+    assert_eq!(hear(&ogg[..ogg.len() - 20], options()).left_out, [], "a station is cut where somebody hangs up");
+}
+
 #[test]
 fn what_was_decoded_before_an_error_is_heard() {
     let (bytes, samples) = connection(0, BLOCKS);
