@@ -37,7 +37,7 @@
 //!   another header, is found out for certain. So are a flipped bit, and a tail of zeros (0..0 is empty).
 //! - **A half-written record never precedes a whole one**: a torn tail is cut off before anything is appended.
 //! - **Order means nothing, and stretches do not overlap.** Whoever resumes joins them in a set. Of an index that lists
-//!   more bytes than its file has, which is none of ours, some records are not believed.
+//!   more bytes than its file has, which is not one of ours, some records are not believed.
 //!
 //! # What it assumes of the medium
 //!

@@ -111,7 +111,7 @@ impl<D: DriverIo> Shared<D> {
     }
 
     /// The writer is gone before the end, unless that has come: then nothing happens to the resource. What it wrote is
-    /// made durable as far as that goes, for whoever resumes it.
+    /// made durable as far as possible, so that it can be resumed.
     pub(crate) fn leave_undone(&self, state: Arc<State<D>>, gates: Gates) {
         let _left = GatesLeft { shared: self, gates: Some(gates) };
         state.fail(Arc::new(StorageError::WriterDropped));

@@ -227,7 +227,7 @@ fn kind_of_lines(text: &str) -> Option<Kind> {
     (is_address || begins_with_m3u()).then(|| m3u_or_hls(text))
 }
 
-/// The number in `file12=`; nought, if there is none. `line` is in small letters.
+/// The number in `file12=`; 0 if the line has no number. `line` is in small letters.
 fn pls_number(line: &str, field: &str) -> Option<u32> {
     let number = line.split_once('=')?.0.trim().strip_prefix(field)?;
     if number.is_empty() { Some(0) } else { number.parse().ok() }

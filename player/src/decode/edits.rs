@@ -10,7 +10,7 @@ use std::ops::Range;
 /// More parts than these are heard as if there were no list.
 const MAX_EDITS: usize = 4_096;
 
-/// A file with more boxes than these up to its index is none that anybody wrote.
+/// No program writes more boxes than these before the index.
 const MAX_BOXES: usize = 65_536;
 
 /// Boxes are in one another no deeper than this.

@@ -74,7 +74,7 @@ impl Container {
         }
     }
 
-    /// Whether tags may stand before it, and between its packets, for whoever reads it.
+    /// Whether tags may stand before it and between its packets.
     pub(super) fn has_tags(self) -> bool {
         matches!(self, Self::Mpeg | Self::Adts | Self::Flac)
     }

@@ -47,7 +47,7 @@ pub(super) struct Offer {
 }
 
 impl Offer {
-    /// The same of any version: for who receives all of it in order, and compares what comes again after a cut.
+    /// The same, of any version. The caller takes all of it in order, and compares what comes again after a cut.
     pub(super) fn nameless(self) -> Self {
         Self { in_parts: false, version: Version::default(), ..self }
     }

@@ -29,7 +29,7 @@ pub(super) struct Proxies {
 }
 
 impl Proxies {
-    /// Those that matter to who asks at `address` first.
+    /// The proxies for a file whose first address is `address`.
     ///
     /// # Errors
     /// [`GetError::Proxy`], if the proxy that is named for this address cannot be used: to go past it might tell what it

@@ -145,7 +145,7 @@ impl Connection {
     }
 
     /// The right to the next gap: where `stream` goes on, or `near`, or anywhere. Waits while all are taken, and takes over
-    /// what a slower connection has. `None` when there is none left.
+    /// what a slower connection has. `None` when no gap is left.
     fn next_claim(
         &mut self,
         fetcher: &Fetcher<MmapDriver>,
@@ -352,7 +352,7 @@ impl Connection {
         Ok(())
     }
 
-    /// The right to the next gap; waits while all are taken. `None` when there is none left.
+    /// The right to the next gap; waits while all are taken. `None` when no gap is left.
     fn claim(&self, fetcher: &Fetcher<MmapDriver>, most: u64) -> Result<Option<Claim<MmapDriver>>, Trouble> {
         loop {
             if let Some(claim) = self.claim_soon(fetcher, most)? {
