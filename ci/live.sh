@@ -84,6 +84,12 @@ plays() {
     [ "$code" = 0 ] || fail "exit code $code: $(tail -n 1 err.txt)"
 }
 
+# plays_in_part SECONDS ARGUMENTS…: and tells that something was left out.
+plays_in_part() {
+    play "$@"
+    [ "$code" = 3 ] || fail "exit code $code, not 3: $(tail -n 1 err.txt)"
+}
+
 # refuses SECONDS WORDS ARGUMENTS…: ends with code 1 and one clear sentence.
 refuses() {
     local most=$1 words=$2 said
@@ -635,7 +641,9 @@ check_icy_answer() {
     odd icy
     plays 30 "$url" --seconds 5 --output wav:heard.wav --title-log titles.txt
     heard heard.wav 44100 2
-    grep -q 'An old station' titles.txt || fail "no name: $(cat titles.txt)"
+    grep -q 'An old station' err.txt || fail "no name: $(tail -n 1 err.txt)"
+    # It is no title.
+    ! grep -q 'An old station' titles.txt || fail "the name stands in the log of titles"
 }
 check_redirect() {
     station mp3
@@ -653,7 +661,7 @@ damage() {
 broken() {
     damage "$1"
     on_nginx "$1"
-    plays 30 "$url" --output wav:heard.wav
+    plays_in_part 30 "$url" --output wav:heard.wav
     measure heard.wav
     holds out.json '.broken >= 1'
     holds heard.wav.json '.frames > 7 * 44100' '[.tones[] | select((.frequency_hz - 440 | fabs) < 0.1) | .seconds] | add > 7'
@@ -712,7 +720,7 @@ check_playlist_m3u() {
     needs_playlists
     station mp3
     playlist radio.m3u "\xef\xbb\xbf#EXTM3U\r\n#EXTINF:-1,A station\r\n\r\nhttp://127.0.0.1:$CLOSED_PORT/gone\r\n$url\r\n"
-    plays 30 "$url" --seconds 4 --output wav:heard.wav
+    plays_in_part 30 "$url" --seconds 4 --output wav:heard.wav
     heard heard.wav 44100 2
 }
 check_playlist_pls() {

@@ -340,6 +340,10 @@ impl<D: DriverIo> Decoder<D> {
             Ok(None) => return Ok(Step::Ended(self.no_more_packets(demuxer, session))),
             Err(_) => return Ok(Step::Ended(progress.stop())),
         };
+        if progress.is_called_off() {
+            // It may be cut there, and is not counted as broken then.
+            return Ok(Step::Ended(progress.stop()));
+        }
         progress.is_alive();
         // The frames of what is put in front are not in the stream.
         let read_to = progress.read_to().saturating_sub(demuxer.unread()).max(session.opening.start);

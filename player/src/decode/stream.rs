@@ -104,6 +104,11 @@ impl Progress {
         self.packet_at.store(self.read_to(), Relaxed);
     }
 
+    /// Whether nobody wants to hear what is read: the end of what was read is no end of the stream.
+    pub(super) fn is_called_off(&self) -> bool {
+        matches!(self.stop(), Some(Stop::Interrupted | Stop::Cancelled))
+    }
+
     /// The place is the right one.
     pub(super) fn settle(&self) {
         self.settled.store(true, Relaxed);
@@ -182,6 +187,10 @@ impl<D: DriverIo> Read for StreamReader<'_, D> {
             buf[..length].copy_from_slice(&front[..length]);
             self.taken += length;
             return Ok(length);
+        }
+        // Once somebody wants to hear something else, nothing follows: what came after that would be joined to a cut frame.
+        if self.progress.is_called_off() {
+            return Ok(0);
         }
         match self.read_on(buf) {
             Ok(length) => Ok(length),
