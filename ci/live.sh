@@ -639,7 +639,7 @@ check_chained_ogg() {
 }
 check_icy_answer() {
     odd icy
-    plays 30 "$url" --seconds 5 --output wav:heard.wav --title-log titles.txt
+    plays 30 "$url" --seconds 8 --output wav:heard.wav --title-log titles.txt
     heard heard.wav 44100 2
     grep -q 'An old station' err.txt || fail "no name: $(tail -n 1 err.txt)"
     # It is no title.
