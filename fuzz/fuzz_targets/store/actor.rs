@@ -25,6 +25,9 @@ pub enum Method {
 pub struct Script {
     bytes: Vec<u8>,
     written: RangeSet<u64>,
+    /// What of that stays as it is: a generation that follows a commit may write once over what it inherits.
+    kept: RangeSet<u64>,
+    committed: bool,
     /// The next call of these fails, in the order of [`Method`].
     broken: [bool; 4],
 }
@@ -35,8 +38,9 @@ pub struct Actor(Arc<Mutex<Script>>);
 impl Actor {
     /// One that holds these bytes.
     pub fn holding(bytes: Vec<u8>) -> Self {
-        let written = (!bytes.is_empty()).then_some(0..bytes.len() as u64).into_iter().collect();
-        Self(Arc::new(Mutex::new(Script { bytes, written, ..Script::default() })))
+        let written: RangeSet<u64> = (!bytes.is_empty()).then_some(0..bytes.len() as u64).into_iter().collect();
+        let kept = written.clone();
+        Self(Arc::new(Mutex::new(Script { bytes, written, kept, committed: true, ..Script::default() })))
     }
 
     /// The next call of `method` fails.
@@ -82,6 +86,7 @@ impl DriverIo for Actor {
             script.bytes.truncate(len as usize);
             script.written.remove(len..u64::MAX);
         }
+        script.committed = true;
         Ok(())
     }
 
@@ -90,7 +95,12 @@ impl DriverIo for Actor {
     }
 
     fn reactivate(&self) -> StorageResult<()> {
-        self.answer(Method::Reactivate)
+        self.answer(Method::Reactivate)?;
+        let mut script = self.script();
+        if mem::take(&mut script.committed) {
+            script.kept.clear();
+        }
+        Ok(())
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8], effective_len: u64) -> StorageResult<usize> {
@@ -122,8 +132,9 @@ impl DriverIo for Actor {
         script.bytes[start..end].copy_from_slice(data);
         failed?;
         let range = start as u64..end as u64;
-        assert!(script.written.overlapping(&range).next().is_none(), "what is there stays as it is");
-        script.written.insert(range);
+        assert!(script.kept.overlapping(&range).next().is_none(), "what is there stays as it is");
+        script.written.insert(range.clone());
+        script.kept.insert(range);
         Ok(())
     }
 }

@@ -142,7 +142,9 @@ impl Run {
                         let (start, half) = (range.start as usize, bytes.len() / 2);
                         let there = (self.current().inherited.max(range.start) - range.start) as usize;
                         let half = half.min(there);
-                        self.current_mut().bytes[start..start + half].copy_from_slice(&bytes[..half]);
+                        if half > 0 {
+                            self.current_mut().bytes[start..start + half].copy_from_slice(&bytes[..half]);
+                        }
                     }
                     self.fail();
                     return Err(failed());
