@@ -458,6 +458,7 @@ mod tests {
     /// The count once had 16 bits: the sleeper after 65,535 others made it 0, and nobody was woken any more.
     #[test]
     fn no_number_of_sleepers_hides_one() {
+        // Relaxed on `armed`: the table's own fences [wake] order it. `there` is Release and Acquire, as bytes would be.
         for others in [0, (1 << 16) - 1, (1 << 32) - 2] {
             let table = Arc::new(WaitTable::<0>::new());
             let there = Arc::new(AtomicBool::new(false));

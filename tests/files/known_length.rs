@@ -28,7 +28,7 @@ fn is_committed_whole_or_not_at_all<D: DriverIo>(resource: &Resource<D>) {
     assert_eq!(resource.status(), ResourceStatus::Committed { final_len: LEN });
 }
 
-/// It published a file that was cut short, and said that all was well.
+/// A file that was cut short was published, and the commit returned Ok.
 #[test]
 fn a_commit_without_a_length_has_no_hole_at_its_end() {
     let scratch = Scratch::new();

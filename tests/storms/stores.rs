@@ -159,7 +159,7 @@ fn fetch(lane: &mut Lane<'_>, fetcher: &Fetcher<AnyDriver>, stream: Stream, fetc
             0 => {
                 lane.step(Step::Claims, max, 0);
                 match fetcher.next_claim(max) {
-                    // There is none at this moment, or all is there.
+                    // No gap is free at this moment, or the store is whole.
                     Ok(None) => {
                         lane.random.dawdle();
                         continue;
